@@ -1,0 +1,29 @@
+"""Test setting: eight CPU devices, no silent broadcasting, a home for data."""
+
+import os
+
+# Both must be set before jax is first imported, here or in any test.
+os.environ["JAX_PLATFORMS"] = "cpu"
+_FLAG = "--xla_force_host_platform_device_count=8"
+if _FLAG not in os.environ.get("XLA_FLAGS", ""):
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
+
+from pathlib import Path  # noqa: E402
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The first example of a property pays for compilation: no deadline. The same
+# examples in every run, so that a failure can be repeated.
+settings.register_profile("quiet", deadline=None, derandomize=True)
+settings.load_profile("quiet")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path | None:
+  """Folder of real and reference data, or None: then tests make their own."""
+  folder = os.environ.get("SLAN_TEST_DATA")
+  return Path(folder) if folder else None
