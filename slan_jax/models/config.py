@@ -127,7 +127,7 @@ class Pyramid:
   """Multi-scale maps F_1..F_L (section 3.2.1, Table 10)."""
 
   source: str
-  strides: tuple[int, ...]
+  scales: tuple[int, ...]  # resolution of each level relative to V's
   convs: int
 
 

@@ -1,0 +1,211 @@
+"""Every knob of the project, once, with its meaning and unit.
+
+The values are the preset `paper`: the paper's own words where it speaks, our
+reading where it is silent ("silence:" names the options). Other files are this
+one plus a flat table of overrides.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The full configuration, unlocked so that presets may change it."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0  # of initialisation, data order, masking and negatives
+  config.total_steps = 293_000  # optimiser steps; 20 epochs of ViT-B (4.1)
+  config.batch_size = 960  # image-text pairs per step over all devices (4.1)
+  config.microbatches = 1  # encoder passes a batch is cut into (exact)
+  config.compilation_cache = ""  # directory of compiled programs; "" = none
+  config.data = _data()
+  config.text = _text()
+  config.model = _model()
+  config.objective = _objective()
+  config.optimizer = _optimizer()
+  config.mesh = _section(
+    data=-1,  # devices that split the batch; -1 = all that remain
+    fsdp=1,  # devices that split batch and parameters
+  )
+  config.checkpoint = _section(
+    every_steps=1000,  # optimiser steps between saves
+    keep=3,  # newest checkpoints kept beside the best
+  )
+  config.log = _section(every_steps=50)  # optimiser steps between log lines
+  config.evaluation = _evaluation()
+  return config
+
+
+def _section(**values) -> ml_collections.ConfigDict:
+  return ml_collections.ConfigDict(values)
+
+
+def _data() -> ml_collections.ConfigDict:
+  return _section(
+    dir="",  # directory made by `python -m data.prepare`
+    train_split="train",
+    evaluation_split="val",  # scored during training
+    crop_scale=(0.2, 1.0),  # area of the random resized crop; silence, as BLIP
+    flip=True,  # caption-aware horizontal flip; silence
+    randaugment=(2, 5),  # operations, magnitude of 10; (0, 0) = off; as BLIP
+    caption="random",  # caption drawn at each visit: "random" or "first"
+    threads=8,  # reader threads of this host
+    prefetch=4,  # batches prepared ahead
+  )
+
+
+def _text() -> ml_collections.ConfigDict:
+  return _section(
+    # A local directory, a hub name, or "dataset" = the one in data.dir.
+    tokenizer="bert-base-uncased",
+    max_length=32,  # tokens with [CLS] and [SEP]
+    hard_negatives=0,  # addition: captions per image with one word swapped
+    word_classes="dataset",  # JSON of word classes; falls back to the built-in
+  )
+
+
+def _model() -> ml_collections.ConfigDict:
+  model = _section(
+    width=768,  # D of words and regions
+    image_size=224,  # pixels, square (4.1)
+    image_mean=(0.48145466, 0.4578275, 0.40821073),  # CLIP's, as BLIP uses
+    image_std=(0.26862954, 0.26130258, 0.27577711),
+    compute_dtype="bfloat16",  # of activations; parameters stay float32
+    remat="none",  # activations recomputed per layer: "none", "dots", "full"
+    backbone=_section(
+      name="vit_b",  # a row of slan_jax.models.config.BACKBONES
+      norm="default",  # "group", "layer", "frozen_batch"; "default" = the row's
+    ),
+    text=_section(  # BERT-base (3.1)
+      vocab_size=-1,  # -1 = read from the tokenizer
+      layers=12,
+      heads=12,
+      mlp_width=3072,
+      max_positions=512,
+      dropout=0.0,  # silence: BERT has .1, we are deterministic
+    ),
+    generator=_section(layers=12, heads=12, mlp_width=3072),
+  )
+  model.pyramid = _section(
+    source="decoder",  # "decoder" (3.2.1), "encoder" (Table 10), "fpn"
+    scales=(1, 2, 4),  # sides of F_1..F_L over the side of V
+    convs=2,  # 3x3 convolutions per level
+  )
+  model.detector = _section(  # DETR (3.2)
+    encoder_layers=6,
+    decoder_layers=6,
+    width=256,
+    heads=8,
+    mlp_width=2048,
+    queries=100,  # about 100 proposals (3.2.2)
+    # "learned" queries as DETR; addition: boxes as offsets from a "grid".
+    reference="learned",
+    reference_size=0.25,  # side of a grid reference, fraction of the image
+  )
+  model.filter = _section(
+    top=10,  # T (Table 6)
+    threshold=0.5,  # h, strict (Table 6)
+    normalise="max",  # maximum 1 (3.2.2); silence: "max", "minmax", "softmax"
+    # Silence: does v_cls train the saliency? The paper only says "weight".
+    saliency_gradient=True,
+    add_query=False,  # addition: query state joins the region embedding
+    add_position=False,  # addition: sine of the box joins it
+  )
+  model.adaptor = _section(
+    levels=3,  # L (3.2.3)
+    grid=3,  # K; silence, odd
+    windows=(1.0, 0.5, 0.25),  # r_i (4.1)
+    window_unit="image",  # of r_i: "image" (4.1 read literally), "box"
+    window_bounds=(0.0, 1.0),  # clip of a box-relative window, of the image
+    roi_size=7,  # bins of RoIAlign; silence
+    sampling_ratio=2,  # samples per bin side; silence
+    order="similarity_first",  # or "embed_first": equal, see benchmarks
+    words="tokens",  # s_j over "tokens"; addition: "phrases"
+    # s_j: "softmax" (of cosine / temperature), "raw" cosine; addition:
+    # "relative" to the phrase's own map.
+    similarity="softmax",
+    temperature=0.1,  # of that softmax
+    swap_axes=False,  # Eq. 2 read to the letter swaps x and y
+    pitch="cell",  # H_j, W_j = window / K; "window" = the whole; silence
+    # "scale": learned p_w, p_h per level; addition: "soft_extent".
+    size="scale",
+    min_size=1e-3,  # sides of a box, fraction of the image; silence
+    differentiable_boxes=True,  # gradient of RoIAlign to boxes; silence
+    # Eq. 1 "literal", "bi_mha" (GLIP's form); addition: "residual".
+    fusion="literal",
+    heads=12,  # channel split of Eq. 1's multi-head attention
+    refine="overwrite",  # line 11 overwrites line 4; "add" keeps both
+    extent_threshold=0.4,  # soft_extent: fraction of the maximum
+    extent_softness=0.1,  # soft_extent: width of the sigmoid, same unit
+    move_threshold=0.3,  # soft_extent: weaker regions stay
+    centre_decay=4.0,  # phrase of a region: falls with distance from its centre
+    mutual_assignment=False,  # addition: best region of a phrase takes it
+  )
+  model.word_map = _section(
+    enabled=False,  # addition: phrases matched on a low-level map
+    width=256,  # channels of map and phrase vectors
+    stride=8,  # pixels per cell (nearest backbone map)
+    phrase_window=4,  # tokens of a phrase: itself and those to its left
+    affinity="none",  # spread similarity along "appearance"; "none"
+    affinity_scale=60.0,  # per squared difference of appearance
+    affinity_distance=20.0,  # per squared distance, image side = 2
+    affinity_upsample=2,  # finer side of the spread map
+  )
+  model.heads = _section(
+    embed_dim=256,  # of ITC; silence, as ALBEF
+    evidence=False,  # addition: ITM reads region-phrase similarities
+  )
+  return model
+
+
+def _objective() -> ml_collections.ConfigDict:
+  return _section(
+    # Weights of Eq. 8 and 9.
+    itc=1.0,
+    itm=1.0,
+    mlm=1.0,
+    reg=1.0,
+    phrase=0.0,  # addition: max-pooled phrase-map contrast
+    saliency=0.0,  # addition: saliency follows phrase similarity
+    # Part of the run with only ITC and phrase contrast, 0..1; addition.
+    unimodal_fraction=0.0,
+    queue_size=57_600,  # I_q, T_q (Eq. 5); silence, as BLIP; 0 = in-batch
+    momentum=True,  # keys from the EMA encoder; silence, as ALBEF
+    temperature=0.07,  # initial tau (Eq. 5), learned within [.001, .5]
+    soft_targets=0.0,  # ALBEF's alpha; the paper's Eq. 6 has hard targets
+    mask_rate=0.15,  # of tokens (Eq. 7)
+    reg_l1=1.0,  # Eq. 3
+    reg_giou=1.0,
+    reg_stop_gradient=True,  # of the target; silence
+    # Addition: L_reg only for regions that a phrase confirms.
+    reg_confirmed=False,
+    itm_swapped_words=False,  # addition: swapped captions among ITM negatives
+    phrase_sharpness=10.0,  # of the soft maximum over positions
+  )
+
+
+def _optimizer() -> ml_collections.ConfigDict:
+  return _section(
+    learning_rate=3e-4,  # peak (4.1)
+    warmup_steps=3000,  # silence, as BLIP
+    final_fraction=0.0,  # of the peak at the last step: linear to 0 (4.1)
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    weight_decay=0.05,  # not on 1-D parameters; silence, as BLIP
+    clip_norm=1.0,  # of the global gradient; silence
+    ema_decay=0.995,  # 0 = no EMA copy; silence, as ALBEF
+    max_skipped=20,  # non-finite steps in a row before the run stops
+  )
+
+
+def _evaluation() -> ml_collections.ConfigDict:
+  return _section(
+    every_steps=0,  # optimiser steps between evaluations; 0 = never
+    batch_size=50,  # images or texts per encoder call
+    pair_batch_size=400,  # image-text pairs per re-ranking call
+    galleries=(1000,),  # images per gallery; the first is the headline
+    top_k=128,  # candidates that ITM re-ranks, as BLIP on Flickr30k
+    # First stage: "itc" or "itc+phrase"; score: "itm", "sum", "stage1".
+    first_stage="itc",
+    score="sum",  # ITM + first stage, as BLIP
+    use_ema=False,  # score the EMA copy
+  )
