@@ -1,0 +1,187 @@
+"""Phrase grounding: is the best region of a phrase on what the phrase names?
+
+Axis letters: P phrases, L levels of the region adaptor, R regions, N tokens,
+M true boxes of one phrase. Boxes are xyxy in [0,1] of the image.
+
+A region hits when its IoU with any true box of the phrase reaches the
+threshold ("AnyBox"); under the second protocol ("merged") the true boxes are
+first replaced by the one that encloses them. A tie counts against us: among
+regions of equal score the wrong ones come first.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from slan_jax.evaluation.chance import chance_recall
+from slan_jax.evaluation.map_box import score_map
+from slan_jax.evaluation.overlap import IOU, box_iou, centre_inside, enclosing
+from slan_jax.evaluation.recall import CUTOFFS
+
+LOOSE_IOU = 0.3
+
+
+class Truth(NamedTuple):
+  """What is known about one phrase; read by evaluation alone.
+
+  Attributes:
+    boxes: float [M,4], xyxy in [0,1]; M = 0 drops the phrase.
+    size: class of the object's area, "small" or "large"; "" = not classed.
+    objects: objects in the image; 0 = not known.
+  """
+
+  boxes: np.ndarray
+  size: str
+  objects: int
+
+
+def phrase_mean(
+  values: np.ndarray, phrase_tokens: np.ndarray, token_weight: np.ndarray
+) -> np.ndarray:
+  """Score of a phrase: the weighted mean over its tokens.
+
+  Args:
+    values: [...,N] a score per token.
+    phrase_tokens: bool [P,N], tokens of each phrase.
+    token_weight: [N], how much a token counts; a phrase whose tokens all
+      weigh nothing takes the plain mean.
+
+  Returns:
+    float64 [P,...]; zeros for a phrase without tokens (truncated away).
+  """
+  weight = np.where(phrase_tokens, np.asarray(token_weight, np.float64), 0)
+  total = weight.sum(axis=1, keepdims=True)
+  weight = np.where(total > 0, weight, phrase_tokens)
+  total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+  return np.moveaxis(np.asarray(values, np.float64) @ (weight / total).T, -1, 0)
+
+
+def hit_ranks(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
+  """Rank of the best region that hits; the number of regions when none does.
+
+  Args:
+    scores: [...,R].
+    hits: bool [...,R].
+
+  Returns:
+    int [...], 0 = first, ties against us.
+  """
+  best = np.where(hits, scores, -np.inf).max(
+    axis=-1, keepdims=True, initial=-np.inf
+  )
+  rank = (~hits & (scores >= best)).sum(axis=-1)
+  return np.where(hits.any(axis=-1), rank, hits.shape[-1])
+
+
+def at_best(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
+  """Value of the best-scored entry of the last axis, the lowest if they tie."""
+  best = scores.max(axis=-1, keepdims=True)
+  return np.where(scores == best, values, np.inf).min(axis=-1)
+
+
+def score_regions(
+  boxes: np.ndarray, scores: np.ndarray, truth: np.ndarray
+) -> dict[str, float]:
+  """Scores the kept regions for one phrase.
+
+  Args:
+    boxes: [L+1,R,4] xyxy of the kept regions, level 0 = before the adaptor.
+    scores: [L+1,R], higher is better.
+    truth: [M,4] xyxy.
+
+  Returns:
+    The metrics of one phrase, each in 0..1; the plain names are the last level.
+  """
+  levels, regions = scores.shape
+  if regions == 0:  # nothing was kept: every answer is wrong
+    boxes, scores = np.zeros((levels, 1, 4)), np.zeros((levels, 1))
+  overlap = box_iou(boxes, truth).max(axis=-1)
+  joined = box_iou(boxes, enclosing(truth)).max(axis=-1)
+  inside = centre_inside(boxes, truth) & (regions > 0)
+  hits = overlap >= IOU
+  ranks = hit_ranks(scores, hits)
+  loose = hit_ranks(scores[-1], overlap[-1] >= LOOSE_IOU)
+  whole = hit_ranks(scores[-1], joined[-1] >= IOU)
+  pointing = at_best(scores, inside)
+  right, kept = hits[-1].sum(keepdims=True), hits.shape[1]
+  result = {
+    "pointing": pointing[-1],
+    "mean_iou": at_best(scores[-1], overlap[-1]),
+    "grounding_upper": hits[-1].any(),
+    "pointing_random": inside[-1].mean(),
+    "mean_iou_random": overlap[-1].mean(),
+  }
+  for k in CUTOFFS:
+    result[f"grounding_r{k}"] = ranks[-1] < min(k, kept)
+    result[f"grounding_r{k}_iou30"] = loose < min(k, kept)
+    result[f"grounding_merged_r{k}"] = whole < min(k, kept)
+    result[f"grounding_r{k}_random"] = chance_recall(right, kept, k) / 100
+  for level in range(levels):
+    result[f"grounding_r1_level{level}"] = ranks[level] < 1
+    result[f"pointing_level{level}"] = pointing[level]
+  return {name: float(value) for name, value in result.items()}
+
+
+def score_phrase(
+  boxes: np.ndarray,
+  scores: np.ndarray,
+  similarity: np.ndarray | None,
+  truth: Truth,
+) -> dict[str, float]:
+  """All scores of one phrase, its groups included.
+
+  Args:
+    boxes: [L+1,R,4] xyxy of the kept regions.
+    scores: [L+1,R].
+    similarity: [h,w] map of the phrase, or None when the model has none.
+    truth: what is known about the phrase.
+
+  Returns:
+    Metric -> 0..1.
+
+  Raises:
+    ValueError: a box or a score that is not finite.
+  """
+  for name, array in (
+    ("boxes", boxes),
+    ("scores", scores),
+    ("map", similarity),
+  ):
+    if array is not None and not np.isfinite(array).all():
+      raise ValueError(
+        f"grounding: {name} hold values that are not finite; the model has "
+        "diverged"
+      )
+  result = score_regions(boxes, scores, truth.boxes)
+  if similarity is not None:
+    result |= score_map(similarity, truth.boxes)
+  if truth.size:
+    result[f"grounding_r1_{truth.size}"] = result["grounding_r1"]
+  if truth.objects:
+    result[f"grounding_r1_objects{truth.objects}"] = result["grounding_r1"]
+  return result
+
+
+def grounding_metrics(phrases: list[dict[str, float]]) -> dict[str, float]:
+  """Means over phrases, in percent; a group's over the phrases of that group.
+
+  Args:
+    phrases: one record of `score_phrase` per phrase.
+
+  Returns:
+    Metric -> percent.
+
+  Raises:
+    ValueError: no phrase at all.
+  """
+  if not phrases:
+    raise ValueError(
+      "grounding: no phrase with a box to score; does this split hold phrases?"
+    )
+  names = sorted({name for phrase in phrases for name in phrase})
+  return {
+    name: float(
+      100 * np.mean([phrase[name] for phrase in phrases if name in phrase])
+    )
+    for name in names
+  }
