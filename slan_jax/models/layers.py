@@ -25,7 +25,9 @@ def bert_std(width: int) -> float:
   return BERT_STD_768 * math.sqrt(768 / width)
 
 
-def layer_norm(epsilon: float, dtype: Dtype, name: str) -> nn.LayerNorm:
+def layer_norm(
+  epsilon: float, dtype: Dtype, name: str | None = None
+) -> nn.LayerNorm:
   """LayerNorm with two-pass float32 statistics, as torch computes it."""
   return nn.LayerNorm(
     epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name
@@ -108,14 +110,24 @@ class MultiHeadAttention(nn.Module):
   """Attention with query, key, value and output projections.
 
   A query that may attend to nothing yields zeros, output bias included.
-  `project` gives keys and values apart, for a cache.
   """
 
+  width: int
   heads: int
   dtype: Dtype
   kernel_init: Callable = nn.initializers.xavier_uniform()
 
-  @nn.compact
+  def setup(self) -> None:
+    if self.width % self.heads:
+      raise ValueError(
+        f"attention: width {self.width} is not a multiple of {self.heads} heads"
+      )
+    dense = functools.partial(
+      nn.Dense, self.width, dtype=self.dtype, kernel_init=self.kernel_init
+    )
+    self.query, self.key, self.value = dense(), dense(), dense()
+    self.out = dense()
+
   def __call__(
     self,
     query: jax.Array,
@@ -123,21 +135,25 @@ class MultiHeadAttention(nn.Module):
     value: jax.Array,
     mask: jax.Array | None = None,
   ) -> jax.Array:
-    """Args as `attend`, before projection. Returns [B, N, D of `query`]."""
-    width = query.shape[-1]
-    if width % self.heads:
-      raise ValueError(f"width {width} is not a multiple of {self.heads} heads")
-    dense = functools.partial(
-      nn.Dense, width, dtype=self.dtype, kernel_init=self.kernel_init
-    )
-    mixed = attend(
-      dense(name="query")(query),
-      dense(name="key")(key),
-      dense(name="value")(value),
-      mask,
-      heads=self.heads,
-    )
-    output = dense(name="out")(mixed)
+    """Args as `attend`, before projection. Returns [B, N, width]."""
+    return self.read(query, *self.project(key, value), mask)
+
+  def project(
+    self, key: jax.Array, value: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Projected keys and values, [B, M, width] each, as a cache keeps them."""
+    return self.key(key), self.value(value)
+
+  def read(
+    self,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+  ) -> jax.Array:
+    """Attention to projected keys and values. Returns [B, N, width]."""
+    mixed = attend(self.query(query), key, value, mask, heads=self.heads)
+    output = self.out(mixed)
     if mask is None:
       return output
     some = jnp.any(mask, axis=-1)
@@ -214,7 +230,7 @@ def stack(
     # A scan keeps XLA from merging the recomputation: no barrier is needed.
     remat(layer, policy, prevent_cse=False),
     variable_axes={"params": 0},
-    split_rngs={"params": True, "dropout": True},
+    split_rngs={"params": True},
     in_axes=in_axes,
     length=layers,
   )
@@ -254,7 +270,7 @@ def sine_position_1d(length: int, width: int) -> jax.Array:
 def sine_position_2d(
   height: int, columns: int, width: int, mask: jax.Array | None = None
 ) -> jax.Array:
-  """DETR's code of the cells of a map: cell (i, j) counts as ((j+1)/W, (i+1)/H).
+  """DETR's code of the cells of a map: cell (i, j) is ((j+1)/W, (i+1)/H).
 
   Args:
     height: H.

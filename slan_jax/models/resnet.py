@@ -89,9 +89,7 @@ class Norm(nn.Module):
     return ((x - mean) * gain + bias[None, None, None]).astype(self.dtype)
 
 
-def _group_moments(
-  x: jax.Array, groups: int
-) -> tuple[jax.Array, jax.Array]:
+def _group_moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
   """Mean and variance of each group of channels: two [B, 1, 1, C] arrays.
 
   Channels are averaged over the map first: the large array is read once and
@@ -124,9 +122,7 @@ class Bottleneck(nn.Module):
     y = unit(inner, 3, "unit2", stride=self.stride)(y)
     y = unit(self.width, 1, "unit3", relu=False)(y)
     if x.shape != y.shape:
-      shortcut = unit(
-        self.width, 1, "shortcut", stride=self.stride, relu=False
-      )
+      shortcut = unit(self.width, 1, "shortcut", stride=self.stride, relu=False)
       x = shortcut(x)
     return nn.relu(x + y)
 
