@@ -1,0 +1,88 @@
+# make pretrain   train, score and picture SLAN on generated scenes
+# make test       lint and test
+# Both set up everything they need in .venv first; nothing else is touched.
+#   PRESET=paper  another preset than the default one      SEED=1  another seed
+# make lint, make bench-setup, make bench, make clean: for developers.
+
+# The first interpreter of this list that is new enough.
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
+  $(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' \
+    2>/dev/null)))
+TORCH := torch==2.13.0
+
+BIN := .venv/bin
+BENCH_BIN := .venv-bench/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+SCENES ?= runs/data/scenes
+CONFIG = configs/pretrain.py:scenes$(if $(PRESET),$(comma)preset=$(PRESET))
+RUN ?= runs/scenes$(if $(PRESET),-$(PRESET))$(if $(SEED),-seed$(SEED))
+EVALUATIONS := retrieval grounding
+comma := ,
+
+# Large arrays are freed and asked for again at every step: keep the pages.
+KEEP_PAGES := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
+
+.PHONY: pretrain test lint setup setup-test bench bench-setup clean
+
+pretrain: setup $(SCENES)/report.json
+	$(KEEP_PAGES) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
+	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED))
+	@for task in $(EVALUATIONS); do \
+	  $(KEEP_PAGES) $(BIN)/slan-eval --workdir $(RUN) --task $$task \
+	    --output $(RUN)/eval/$$task || exit $$?; \
+	done
+	$(BIN)/slan-report --workdir $(RUN)
+
+$(SCENES)/report.json: | setup
+	$(BIN)/python -m data.prepare scenes --out $(SCENES)
+
+test: setup-test lint
+	$(BIN)/python -m pytest -n 2
+
+lint: setup-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+setup: .venv/setup.stamp
+setup-test: .venv/setup-test.stamp
+
+.venv/venv.stamp:
+	@test -n "$(PYTHON)" || { \
+	  echo "No Python >= 3.11 found: install one, or say make PYTHON=..."; \
+	  exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/setup.stamp: requirements.lock setup.py | .venv/venv.stamp
+	@echo "Installing the locked packages into .venv ..."
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps -r requirements.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/setup-test.stamp: requirements-test.lock .venv/setup.stamp
+	@echo "Installing the test packages, torch among them ..."
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps -r requirements-test.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) $(TORCH)
+	@touch $@
+
+bench-setup: .venv-bench/setup.stamp
+
+.venv-bench/setup.stamp: requirements.lock benchmarks/requirements.txt setup.py
+	$(PYTHON) -m venv --clear .venv-bench
+	@echo "Installing the peers into .venv-bench (about 5 GB) ..."
+	$(BENCH_BIN)/python -m pip install $(PIP_FLAGS) --no-deps -r requirements.lock
+	$(BENCH_BIN)/python -m pip install $(PIP_FLAGS) -c requirements.lock \
+	  -r benchmarks/requirements.txt
+	$(BENCH_BIN)/python -m pip install $(PIP_FLAGS) --no-deps \
+	  --no-build-isolation -e .
+	@touch $@
+
+bench: bench-setup
+	@mkdir -p runs/bench
+	$(BENCH_BIN)/python -m benchmarks.neighbours \
+	  --output runs/bench/neighbours.json
+
+clean:
+	rm -rf .venv .venv-bench runs build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
