@@ -1,0 +1,171 @@
+"""Prepares a data set: `python -m data.prepare NAME --out DIR`.
+
+The directory appears only when it is whole: everything is made in a sibling
+and renamed at the end. A directory that is already whole is left as it is.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.report import FILE, is_complete, read_report, write_report
+
+USAGE_ERROR = 2
+
+
+class PreparationError(Exception):
+  """The request cannot be met; the message says what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Runs the command line and returns its exit code."""
+  options = _parser().parse_args(arguments)
+  try:
+    prepare(options)
+  except (PreparationError, FileNotFoundError, NotADirectoryError) as error:
+    print(f"data.prepare: {error}", file=sys.stderr)
+    return USAGE_ERROR
+  return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m data.prepare", description=__doc__.split("\n")[0]
+  )
+  names = parser.add_subparsers(
+    dest="name", required=True, metavar="NAME", title="data sets"
+  )
+  for name, text in (
+    ("scenes", "drawn scenes of 1-4 objects, 64 pixels"),
+    ("scenes_hard", "drawn scenes of 1-6 objects, 128 pixels, clutter"),
+  ):
+    scenes = names.add_parser(name, help=text)
+    scenes.add_argument("--train-size", type=_positive, default=40_000)
+    scenes.add_argument("--val-size", type=_positive, default=500)
+    scenes.add_argument("--test-size", type=_positive, default=1_000)
+    scenes.add_argument("--seed", type=int, default=0)
+    scenes.add_argument(
+      "--processes", type=_positive, help="that draw; default: every core"
+    )
+    _add_out(scenes)
+  return parser
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--out", type=Path, required=True, help="directory to make"
+  )
+
+
+def _positive(text: str) -> int:
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+  return value
+
+
+def prepare(options: argparse.Namespace) -> None:
+  """Makes the directory that the options ask for, or finds it made.
+
+  Raises:
+    PreparationError: The directory exists and is something else.
+  """
+  out = options.out
+  settings = _settings(options)
+  if _already_prepared(out, settings):
+    print(f"{out} is already prepared")
+    return
+  start = time.monotonic()
+  partial = out.with_name(f".{out.name}.partial")
+  shutil.rmtree(partial, ignore_errors=True)
+  partial.mkdir(parents=True)
+  builder = _builder(options, partial)
+  with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself
+    builder.download_and_prepare()
+  made = Path(builder.data_dir)
+  _write_text_files(builder, made)
+  write_report(made, builder.report, settings)
+  if out.exists():
+    shutil.rmtree(out)
+  os.replace(made, out)
+  shutil.rmtree(partial)
+  for line in builder.report.lines():
+    print(line)
+  print(f"{out} prepared in {time.monotonic() - start:.0f} s")
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+  """What the content of the directory depends on."""
+  ignored = ("out", "processes")
+  return {
+    key: str(value) if isinstance(value, Path) else value
+    for key, value in vars(options).items()
+    if key not in ignored
+  }
+
+
+def _already_prepared(out: Path, settings: dict[str, Any]) -> bool:
+  """Whether `out` holds just this; False also when it must be redone."""
+  if not out.exists():
+    return False
+  if not out.is_dir():
+    raise PreparationError(f"--out {out} is a file; name a directory")
+  report = read_report(out)
+  if report is None:
+    if any(out.iterdir()):
+      raise PreparationError(
+        f"--out {out} holds something else (no readable {FILE}); name "
+        "another directory or remove it"
+      )
+    return False
+  if report.get("settings") != settings:
+    raise PreparationError(
+      f"--out {out} was prepared with {json.dumps(report.get('settings'))}, "
+      f"not {json.dumps(settings)}; name another directory or remove it"
+    )
+  return is_complete(out, report)
+
+
+def _builder(options: argparse.Namespace, directory: Path):
+  # TFDS takes a second to import: not before the request is known to be good.
+  import tensorflow_datasets as tfds
+
+  from data import scenes
+
+  tfds.disable_progress_bar()
+  makers = {"scenes": scenes.Scenes, "scenes_hard": scenes.ScenesHard}
+  return makers[options.name](
+    data_dir=directory,
+    train_size=options.train_size,
+    val_size=options.val_size,
+    test_size=options.test_size,
+    seed=options.seed,
+    processes=options.processes,
+    progress=_progress,
+  )
+
+
+def _progress(records: Iterable, split: str, total: int) -> Iterable:
+  from tqdm import tqdm
+
+  return tqdm(records, desc=f"{split:>6}", total=total, unit=" records")
+
+
+def _write_text_files(builder, directory: Path) -> None:
+  from data.vocabulary import write_tokenizer
+
+  write_tokenizer(builder.tokenizer(), directory / "tokenizer")
+  classes = json.dumps(builder.word_classes(), indent=2) + "\n"
+  (directory / "word_classes.json").write_text(classes, "utf-8")
+
+
+if __name__ == "__main__":
+  sys.exit(main())

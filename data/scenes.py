@@ -1,0 +1,97 @@
+"""Builders of the scenes: pictures that this project draws and describes."""
+
+import functools
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+
+from data.builder import CaptionBuilder, Record
+from data.grammar import grammar_words, word_classes
+from data.scene_record import (
+  LEVELS,
+  SceneRecord,
+  distinct_attempts,
+  scene_record,
+)
+from data.schema import record
+from data.vocabulary import words_tokenizer
+
+_CHUNK = 64  # scenes that a process draws at a time
+_WORTH_A_POOL = 1000  # scenes below which starting processes costs more
+
+
+class Scenes(CaptionBuilder):
+  """Scenes of 1 to 4 objects at 64 pixels."""
+
+  def __init__(
+    self,
+    *,
+    train_size: int = 40_000,
+    val_size: int = 500,
+    test_size: int = 1_000,
+    seed: int = 0,
+    processes: int | None = None,
+    **kwargs,
+  ):
+    """Chooses how many scenes to draw.
+
+    Args:
+      train_size: Scenes to train on.
+      val_size: Scenes of the gallery scored during training.
+      test_size: Scenes of the final gallery; its first 200 are the small one.
+      seed: Seed of the whole data set.
+      processes: Processes that draw; the records do not depend on it.
+      **kwargs: Passed to CaptionBuilder.
+    """
+    self._sizes = {"train": train_size, "val": val_size, "test": test_size}
+    self._seed = seed
+    self._processes = processes or os.cpu_count() or 1
+    super().__init__(**kwargs)
+
+  def split_sizes(self) -> dict[str, int]:
+    return dict(self._sizes)
+
+  def tokenizer(self):
+    """The vocabulary of the grammar."""
+    return words_tokenizer(grammar_words())
+
+  def word_classes(self) -> dict[str, list[str]]:
+    """Words that may replace one another in a hard negative."""
+    return word_classes()
+
+  def records(self, split: str) -> Iterator[Record]:
+    count = self._sizes[split]
+    for fields in _drawn(self._jobs(split), count, self._processes):
+      *required, evaluation = fields
+      self.report.count_read()
+      yield record(*required, **evaluation)
+
+  def _jobs(self, split: str) -> Iterator[tuple]:
+    count = self._sizes[split]
+    attempts: Iterable[int] = itertools.repeat(0, count)
+    if split != "train":
+      level = LEVELS[self.name]
+      attempts = distinct_attempts(level, self._seed, split, count)
+    for number, attempt in enumerate(attempts):
+      yield self.name, self._seed, split, number, attempt
+
+
+class ScenesHard(Scenes):
+  """Scenes of 1 to 6 objects at 128 pixels with overlap and clutter."""
+
+
+def _drawn(
+  jobs: Iterable[tuple], count: int, processes: int
+) -> Iterator[SceneRecord]:
+  if processes < 2 or count < _WORTH_A_POOL:
+    yield from itertools.starmap(scene_record, jobs)
+    return
+  # Started afresh, not forked: the parent may hold threads.
+  with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    draw = functools.partial(_star, scene_record)
+    yield from pool.imap(draw, jobs, _CHUNK)
+
+
+def _star(function, arguments):
+  return function(*arguments)

@@ -1,0 +1,102 @@
+"""WordPiece tokenizers: from a list of words, learned, or copied."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'-"
+_TOKENIZER_FILES = (
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "vocab.txt",
+)
+
+
+def words_tokenizer(words: Iterable[str]) -> Tokenizer:
+  """A tokenizer that knows these words whole and any other by its letters."""
+  tokens = [*SPECIAL, *_CHARACTERS]
+  tokens += [f"##{letter}" for letter in _CHARACTERS if letter.isalnum()]
+  tokens += sorted(set(words) - set(tokens))
+  vocabulary = {token: number for number, token in enumerate(tokens)}
+  return _bert(Tokenizer(WordPiece(vocabulary, unk_token="[UNK]")))
+
+
+def learned_tokenizer(captions: Iterable[str], size: int) -> Tokenizer:
+  """A WordPiece vocabulary learned from captions.
+
+  Args:
+    captions: Texts in a fixed order.
+    size: Largest number of entries, special tokens included.
+
+  Returns:
+    The tokenizer; the same captions always give the same one.
+  """
+  tokenizer = _bert(Tokenizer(WordPiece(unk_token="[UNK]")))
+  trainer = WordPieceTrainer(
+    vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
+  )
+  tokenizer.train_from_iterator(captions, trainer)
+  return _bert(tokenizer)
+
+
+def _bert(tokenizer: Tokenizer) -> Tokenizer:
+  tokenizer.normalizer = BertNormalizer(lowercase=True)
+  tokenizer.pre_tokenizer = BertPreTokenizer()
+  tokenizer.decoder = WordPieceDecoder(prefix="##")
+  ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+  if all(number is not None for _, number in ends):
+    tokenizer.post_processor = TemplateProcessing(
+      single="[CLS] $A [SEP]",
+      pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+      special_tokens=ends,
+    )
+  return tokenizer
+
+
+def write_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+  """Writes a directory that transformers' AutoTokenizer loads."""
+  directory.mkdir(parents=True)
+  tokenizer.save(str(directory / "tokenizer.json"))
+  config = {
+    "tokenizer_class": "BertTokenizerFast",
+    "do_lower_case": True,
+    "model_max_length": 512,
+    "unk_token": "[UNK]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+  }
+  text = json.dumps(config, indent=2) + "\n"
+  (directory / "tokenizer_config.json").write_text(text, "utf-8")
+  vocabulary = tokenizer.get_vocab()
+  tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+  (directory / "vocab.txt").write_text("\n".join(tokens) + "\n", "utf-8")
+
+
+def copy_tokenizer(source: Path, directory: Path) -> None:
+  """Copies the tokenizer files of a directory.
+
+  Raises:
+    FileNotFoundError: It holds neither tokenizer.json nor vocab.txt.
+  """
+  present = [name for name in _TOKENIZER_FILES if (source / name).is_file()]
+  if not {"tokenizer.json", "vocab.txt"} & set(present):
+    raise FileNotFoundError(
+      f"--tokenizer {source}: expected a directory with tokenizer.json or "
+      "vocab.txt, as transformers' save_pretrained writes"
+    )
+  directory.mkdir(parents=True)
+  for name in present:
+    shutil.copyfile(source / name, directory / name)
