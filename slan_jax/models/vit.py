@@ -9,6 +9,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from slan_jax.models import config, layers
 
@@ -125,6 +126,26 @@ def resize_positions(table: jax.Array, side: int) -> jax.Array:
   if old == side:
     return table
   width = table.shape[1]
+  weights = jnp.asarray(_cubic_weights(old, side), table.dtype)
   grid = table[1:].reshape(old, old, width)
-  grid = jax.image.resize(grid, (side, side, width), "bicubic", antialias=False)
+  grid = jnp.einsum("yi,xj,ijd->yxd", weights, weights, grid)
   return jnp.concatenate([table[:1], grid.reshape(-1, width)])
+
+
+def _cubic_weights(old: int, new: int) -> np.ndarray:
+  """[new, old] weights of torch's bicubic interpolation (a = -.75).
+
+  Written out because `jax.image` has another kernel, a = -.5, which would
+  move published checkpoints when their images are resized.
+  """
+  a = -0.75
+  centre = (np.arange(new) + 0.5) * old / new - 0.5
+  weights = np.zeros((new, old))
+  for shift in (-1, 0, 1, 2):
+    index = np.floor(centre).astype(int) + shift
+    t = np.abs(centre - index)
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    columns = np.clip(index, 0, old - 1)  # the border is repeated
+    np.add.at(weights, (np.arange(new), columns), np.where(t <= 1, near, far))
+  return weights
