@@ -53,7 +53,10 @@ def phrase_mean(
   total = weight.sum(axis=1, keepdims=True)
   weight = np.where(total > 0, weight, phrase_tokens)
   total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-  return np.moveaxis(np.asarray(values, np.float64) @ (weight / total).T, -1, 0)
+  # Padding may hold anything, -inf included: it must not meet a zero weight.
+  used = phrase_tokens.any(axis=0)
+  chosen = np.asarray(values, np.float64)[..., used]
+  return np.moveaxis(chosen @ (weight / total)[:, used].T, -1, 0)
 
 
 def hit_ranks(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:

@@ -1,0 +1,253 @@
+"""Drives predict functions over a split: fixed shapes, nothing counted twice.
+
+Batches all have one size; the last is filled up with a repeated row whose
+result is dropped. Texts are encoded once and wait in host memory. Images are
+encoded in chunks that stay on the devices while they fit the budget and are
+encoded again otherwise, so a gallery of any size runs in bounded memory.
+
+Axis letters: B batch, I images, T texts, N tokens.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+Tree = Any
+Predict = dict[str, Callable[..., Tree]]
+
+
+class Batching(NamedTuple):
+  """How a split is fed to the devices.
+
+  Attributes:
+    size: images or texts per encoder call.
+    pairs: image-text pairs per call of the second stage.
+    put: places a batch, the same in every process, on the devices; None = the
+      default device.
+    cache_bytes: device memory that encoded images may occupy.
+    progress: whether to show a bar.
+  """
+
+  size: int
+  pairs: int
+  put: Callable[[Tree], Tree] | None = None
+  cache_bytes: int = 2**31
+  progress: bool = True
+
+  def place(self, tree: Tree) -> Tree:
+    """Puts a tree of arrays on the devices."""
+    return jax.device_put(tree) if self.put is None else self.put(tree)
+
+
+def progress_bar(name: str, batching: Batching) -> tqdm:
+  """A bar that counts whatever is done, and goes when it is over."""
+  return tqdm(desc=name, unit="", leave=False, disable=not batching.progress)
+
+
+def batches(count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+  """Cuts rows 0..count-1 into batches of one size.
+
+  Args:
+    count: number of rows.
+    size: rows of a batch.
+
+  Yields:
+    (int [size], used): the rows, filled up with the last one, and how many of
+    them are real.
+  """
+  for start in range(0, count, size):
+    rows = np.arange(start, start + size)
+    yield np.minimum(rows, count - 1), min(size, count - start)
+
+
+def take(tree: Tree, rows: Any) -> Tree:
+  """The given rows of every array."""
+  return jax.tree.map(lambda x: x[rows], tree)
+
+
+def fetch(tree: Tree) -> Tree:
+  """Brings arrays to the host, whole, also when other hosts hold parts."""
+
+  def one(array):
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+      return multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
+
+  return jax.tree.map(one, tree)
+
+
+@functools.lru_cache(maxsize=32)
+def jitted(function: Callable[..., Tree]) -> Callable[..., Tree]:
+  """Compiles a predict function once, however often a run evaluates."""
+  return jax.jit(function)
+
+
+@functools.lru_cache(maxsize=8)
+def _pair_scorer(itm: Callable[..., Tree]) -> Callable[..., Tree]:
+  """Takes each pair's image out of the chunk, then scores the pairs."""
+
+  def score(params, chunk, rows, texts):
+    images = jax.tree.map(lambda x: jnp.take(x, rows, 0, mode="clip"), chunk)
+    return itm(params, images, texts)
+
+  return jax.jit(score)
+
+
+def encode_texts(
+  predict: Predict,
+  params: Tree,
+  tokens: np.ndarray,
+  mask: np.ndarray,
+  batching: Batching,
+  bar: tqdm,
+) -> Tree:
+  """Encodes all texts once.
+
+  Args:
+    predict: holds encode_text.
+    params: its parameters.
+    tokens: int32 [T,N].
+    mask: bool [T,N].
+    batching: how they are fed.
+    bar: told of every text.
+
+  Returns:
+    Their states on the host, leading axis T.
+  """
+  encode, parts = jitted(predict["encode_text"]), []
+  for rows, used in batches(len(tokens), batching.size):
+    batch = batching.place((tokens[rows], mask[rows]))
+    parts.append(take(fetch(encode(params, *batch)), slice(used)))
+    bar.update(used)
+  return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+class ImageChunks:
+  """Encoded images, one chunk per batch, kept while they fit the budget."""
+
+  def __init__(
+    self,
+    predict: Predict,
+    params: Tree,
+    images: Any,
+    count: int,
+    batching: Batching,
+  ):
+    """Encodes nothing yet.
+
+    Args:
+      predict: holds encode_image.
+      params: its parameters.
+      images: uint8 [I,S,S,3], or what an int array of rows indexes.
+      count: I.
+      batching: how they are fed; a chunk is one batch.
+    """
+    self._encode = functools.partial(jitted(predict["encode_image"]), params)
+    self._images, self._batching = images, batching
+    self._chunks = list(batches(count, batching.size))
+    self._kept, self._bytes = {}, 0
+    self.images = count
+
+  def __len__(self) -> int:
+    return len(self._chunks)
+
+  def rows(self, chunk: int) -> np.ndarray:
+    """Rows of the images of a chunk, without the filling."""
+    rows, used = self._chunks[chunk]
+    return rows[:used]
+
+  def states(self, chunk: int) -> Tree:
+    """States of a chunk on the devices, filling included."""
+    if chunk in self._kept:
+      return self._kept[chunk]
+    rows, _ = self._chunks[chunk]
+    batch = self._batching.place(np.asarray(self._images[rows]))
+    states = self._encode(batch)
+    size = sum(x.nbytes for x in jax.tree.leaves(states))
+    if self._bytes + size <= self._batching.cache_bytes:
+      self._kept[chunk] = states
+      self._bytes += size
+    return states
+
+
+def score_all(
+  predict: Predict,
+  params: Tree,
+  chunks: ImageChunks,
+  texts: Tree,
+  batching: Batching,
+  bar: tqdm,
+) -> dict[str, np.ndarray]:
+  """First-stage scores of every image with every text.
+
+  Args:
+    predict: holds itc and, where the model has one, phrase.
+    params: their parameters.
+    chunks: the images.
+    texts: states of the texts on the host.
+    batching: how they are fed.
+    bar: told of every image.
+
+  Returns:
+    name -> float32 [I,T].
+  """
+  names = [name for name in ("itc", "phrase") if name in predict]
+  count = len(jax.tree.leaves(texts)[0])
+  scores = {
+    name: np.zeros((chunks.images, count), np.float32) for name in names
+  }
+  for chunk in range(len(chunks)):
+    states, rows = chunks.states(chunk), chunks.rows(chunk)
+    for columns, used in batches(count, batching.size):
+      block = batching.place(take(texts, columns))
+      for name in names:
+        values = fetch(jitted(predict[name])(params, states, block))
+        scores[name][np.ix_(rows, columns[:used])] = values[: len(rows), :used]
+    bar.update(len(rows))
+  return scores
+
+
+def score_pairs(
+  itm: Callable[..., Tree],
+  params: Tree,
+  chunks: ImageChunks,
+  texts: Tree,
+  wanted: np.ndarray,
+  batching: Batching,
+  bar: tqdm,
+) -> np.ndarray:
+  """Second-stage scores, pairs of one image together.
+
+  Args:
+    itm: scores aligned images and texts.
+    params: its parameters.
+    chunks: the images.
+    texts: states of the texts on the host.
+    wanted: bool [I,T], the pairs to score.
+    batching: how they are fed.
+    bar: told of every pair.
+
+  Returns:
+    float32 [I,T]; zero where not wanted.
+  """
+  logits = np.zeros(wanted.shape, np.float32)
+  score = _pair_scorer(itm)
+  for chunk in range(len(chunks)):
+    rows = chunks.rows(chunk)
+    image, text = np.nonzero(wanted[rows])
+    if not image.size:
+      continue
+    states = chunks.states(chunk)
+    for pairs, used in batches(image.size, batching.pairs):
+      batch = (image[pairs].astype(np.int32), take(texts, text[pairs]))
+      values = fetch(score(params, states, *batching.place(batch)))
+      pairs = pairs[:used]
+      logits[rows[image[pairs]], text[pairs]] = values[:used]
+      bar.update(used)
+  return logits

@@ -1,0 +1,172 @@
+"""Phrase grounding: from the ground function to a report and to snapshots.
+
+Axis letters: E examples (an image with one caption), P phrases, N tokens,
+L levels of the region adaptor, R regions, h and w cells of the map.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from slan_jax.evaluation import evaluator, phrase_recall
+from slan_jax.evaluation.evaluator import Batching, Predict, Tree
+from slan_jax.evaluation.phrase_recall import Truth
+
+PROTOCOL = (
+  "One sample per phrase with a box, the whole caption as text. A region hits "
+  "at IoU >= 0.5 with any true box of the phrase (AnyBox; _iou30: at 0.3; "
+  "merged: with the box around all true boxes). Boxes are clipped to the "
+  "image. Regions rank by the weighted mean similarity to the phrase's tokens; "
+  "ties count against the model. Plain names are the last level; pointing: the "
+  "centre of the best region lies in a true box; upper: any kept region hits. "
+  "Chance: the expected score of the same kept regions in random order."
+)
+# Metrics whose value for a random order of the kept regions is known.
+GUESSED = (
+  "grounding_r1", "grounding_r5", "grounding_r10", "pointing", "mean_iou",
+)  # fmt: skip
+
+
+class Examples(NamedTuple):
+  """Images with one caption each and the phrases in it.
+
+  Attributes:
+    images: uint8 [E,S,S,3], or anything that an int array of rows indexes.
+    tokens: int32 [E,N].
+    mask: bool [E,N], True on real tokens.
+    phrase_tokens: bool [E,P,N], tokens of each phrase.
+    truths: for each example, what is known of each of its phrases.
+  """
+
+  images: Any
+  tokens: np.ndarray
+  mask: np.ndarray
+  phrase_tokens: np.ndarray
+  truths: list[list[Truth]]
+
+
+def to_xyxy(boxes: np.ndarray) -> np.ndarray:
+  """Corners of boxes, clipped to the image: cxcywh [...,4] -> xyxy [...,4]."""
+  boxes = np.asarray(boxes, np.float64)
+  half = boxes[..., 2:] / 2
+  corners = [boxes[..., :2] - half, boxes[..., :2] + half]
+  return np.clip(np.concatenate(corners, axis=-1), 0, 1)
+
+
+def ground(
+  predict: Predict,
+  params: Tree,
+  examples: Examples,
+  rows: np.ndarray,
+  batching: Batching,
+) -> dict[str, np.ndarray]:
+  """Grounds one batch of examples.
+
+  Args:
+    predict: holds ground.
+    params: its parameters.
+    examples: the split.
+    rows: int [B] of the examples.
+    batching: how they are fed.
+
+  Returns:
+    What ground returns, on the host, leading axis B; `boxes` as xyxy.
+  """
+  batch = (
+    np.asarray(examples.images[rows]),
+    examples.tokens[rows],
+    examples.mask[rows],
+  )
+  function = evaluator.jitted(predict["ground"])
+  states = dict(evaluator.fetch(function(params, *batching.place(batch))))
+  for name in ("boxes", "proposals"):
+    if name in states:
+      states[name] = to_xyxy(states[name])
+  return states
+
+
+def score_example(
+  states: dict[str, np.ndarray],
+  phrase_tokens: np.ndarray,
+  truths: list[Truth],
+) -> list[dict[str, float]]:
+  """Scores the phrases of one example that have a box.
+
+  Args:
+    states: one row of `ground`: boxes [L+1,R,4] xyxy, region_mask [R], scores
+      [L+1,R,N], token_weight [N] and, where the model has one, map [h,w,N].
+    phrase_tokens: bool [P,N].
+    truths: what is known of each phrase.
+
+  Returns:
+    One record per phrase with a box, see `phrase_recall.score_phrase`.
+  """
+  kept, weight = states["region_mask"].astype(bool), states["token_weight"]
+  tokens = phrase_tokens[: len(truths)].astype(bool)
+  boxes = states["boxes"][:, kept]
+  scores = phrase_recall.phrase_mean(states["scores"][:, kept], tokens, weight)
+  maps = [None] * len(truths)
+  if "map" in states:
+    maps = phrase_recall.phrase_mean(states["map"], tokens, weight)
+  return [
+    phrase_recall.score_phrase(boxes, score, similarity, truth)
+    for score, similarity, truth in zip(scores, maps, truths)
+    if len(truth.boxes)
+  ]
+
+
+def evaluate_grounding(
+  predict: Predict, params: Tree, examples: Examples, *, batching: Batching
+) -> dict[str, Any]:
+  """Scores phrase grounding over a split.
+
+  Args:
+    predict: holds ground.
+    params: its parameters.
+    examples: the split.
+    batching: how it is fed.
+
+  Returns:
+    task, protocol, score, samples, metrics and chance of the report.
+
+  Raises:
+    ValueError: no phrase with a box, outputs that are not finite.
+  """
+  phrases = []
+  with evaluator.progress_bar("grounding", batching) as bar:
+    for rows, used in evaluator.batches(len(examples.tokens), batching.size):
+      states = ground(predict, params, examples, rows, batching)
+      for position, row in enumerate(rows[:used]):
+        phrases += score_example(
+          evaluator.take(states, position),
+          examples.phrase_tokens[row],
+          examples.truths[row],
+        )
+      bar.update(used)
+  metrics = phrase_recall.grounding_metrics(phrases)
+  lengths = [
+    tokens[: len(truths)].any(axis=-1)
+    for tokens, truths in zip(examples.phrase_tokens, examples.truths)
+  ]
+  named = sum(len(truths) for truths in examples.truths)
+  return {
+    "task": "grounding",
+    "protocol": PROTOCOL,
+    "score": f"level{metrics_levels(metrics)}",
+    "samples": {
+      "captions": len(examples.tokens),
+      "phrases": len(phrases),
+      "phrases_without_box": named - len(phrases),
+      "phrases_truncated": int(sum((~x).sum() for x in lengths)),
+    },
+    "metrics": metrics,
+    "chance": {name: metrics[f"{name}_random"] for name in GUESSED},
+  }
+
+
+def metrics_levels(metrics: dict[str, float]) -> int:
+  """Highest level among the metrics, whose regions the plain names score."""
+  prefix = "grounding_r1_level"
+  return max(
+    int(name[len(prefix) :]) for name in metrics if name.startswith(prefix)
+  )
