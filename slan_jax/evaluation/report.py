@@ -1,0 +1,128 @@
+"""metrics.json: what a run scored, how, and beside what.
+
+The keys and the metric names are a stable contract, see docs/CONTRACTS.md.
+"""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Key -> type, in the order they are written.
+KEYS = {
+  "task": str,
+  "protocol": str,
+  "score": str,
+  "checkpoint_step": int,
+  "config_hash": str,
+  "samples": dict,
+  "metrics": dict,
+  "chance": dict,
+  "untrained": dict,
+}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+  """Writes a file whole or not at all, also when the process is killed.
+
+  Args:
+    path: the file; its directory is made when missing.
+    content: its bytes.
+  """
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+  try:
+    with os.fdopen(handle, "wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    os.chmod(name, 0o644)
+    os.replace(name, path)
+  except BaseException:
+    os.unlink(name)
+    raise
+
+
+def complete(
+  outcome: dict[str, Any],
+  *,
+  checkpoint_step: int,
+  config_hash: str,
+  untrained: dict[str, float],
+) -> dict[str, Any]:
+  """Adds to an evaluation's outcome where the parameters came from.
+
+  Args:
+    outcome: of `evaluate_grounding`, or the report of `evaluate_retrieval`.
+    checkpoint_step: optimiser steps behind these parameters.
+    config_hash: of the run's resolved configuration.
+    untrained: metrics of the same model before training; {} = not measured.
+
+  Returns:
+    The report in the order of `KEYS`.
+
+  Raises:
+    ValueError: a key is missing, unknown or of the wrong type, or a metric is
+      not a finite number.
+  """
+  report = outcome | {
+    "checkpoint_step": checkpoint_step,
+    "config_hash": config_hash,
+    "untrained": untrained,
+  }
+  check(report, "report")
+  return {key: report[key] for key in KEYS}
+
+
+def check(report: dict[str, Any], name: str) -> None:
+  """Raises ValueError unless the report has exactly the stable form."""
+  if set(report) != set(KEYS):
+    raise ValueError(
+      f"{name}: expected the keys {', '.join(KEYS)}; missing: "
+      f"{sorted(set(KEYS) - set(report))}, unknown: "
+      f"{sorted(set(report) - set(KEYS))}"
+    )
+  for key, kind in KEYS.items():
+    if not isinstance(report[key], kind):
+      raise ValueError(
+        f"{name}: {key} must be {kind.__name__}, got {report[key]!r}"
+      )
+  for part in ("samples", "metrics", "chance", "untrained"):
+    for metric, value in report[part].items():
+      if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(
+          f"{name}: {part}.{metric} must be a finite number, got {value!r}"
+        )
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+  """Writes metrics.json atomically.
+
+  Args:
+    path: the file.
+    report: of `complete`.
+
+  Raises:
+    ValueError: the report has not the stable form.
+  """
+  check(report, str(path))
+  text = json.dumps(report, indent=2, allow_nan=False)
+  write_atomically(path, (text + "\n").encode())
+
+
+def read_report(path: Path) -> dict[str, Any]:
+  """Reads metrics.json.
+
+  Raises:
+    ValueError: not JSON or not of the stable form; the message names the file.
+    FileNotFoundError: no such file.
+  """
+  try:
+    report = json.loads(Path(path).read_text())
+  except json.JSONDecodeError as error:
+    raise ValueError(f"{path}: not JSON ({error})") from error
+  check(report, str(path))
+  return report

@@ -1,0 +1,65 @@
+"""The closing table of a run: scores beside the untrained model and chance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+# Metric -> what a reader calls it. Metrics a report lacks are left out.
+ROWS = {
+  "retrieval": {
+    "i2t_r1": "image to text R@1",
+    "t2i_r1": "text to image R@1",
+    "r_mean": "mean of R@1, 5, 10 both ways",
+    "itc_i2t_r1": "  ITC alone, image to text R@1",
+    "itc_t2i_r1": "  ITC alone, text to image R@1",
+    "itm_i2t_r1": "  ITM re-ranking alone, image to text R@1",
+    "itm_t2i_r1": "  ITM re-ranking alone, text to image R@1",
+  },
+  "grounding": {
+    "pointing": "pointing",
+    "grounding_r1": "grounding R@1, IoU 0.5",
+    "grounding_r5": "grounding R@5, IoU 0.5",
+    "grounding_r1_level0": "  before the region adaptor, R@1",
+    "grounding_r1_random": "  a random kept region, R@1",
+    "grounding_upper": "  the best kept region",
+    "map_r1": "  the bare similarity map's box, R@1",
+  },
+}
+
+
+def closing_table(reports: Sequence[dict[str, Any]]) -> Table:
+  """Lays the reports of a run side by side.
+
+  Args:
+    reports: of `report.complete` or `report.read_report`.
+
+  Returns:
+    A table to print with `rich.console.Console().print`.
+  """
+  steps = sorted({report["checkpoint_step"] for report in reports})
+  table = Table(
+    title="What the model learned (percent)",
+    caption=f"checkpoint step {', '.join(map(str, steps))}",
+  )
+  table.add_column("metric")
+  for name in ("model", "untrained", "chance"):
+    table.add_column(name, justify="right")
+  for report in reports:
+    parts = [report[part] for part in ("metrics", "untrained", "chance")]
+    samples = ", ".join(
+      f"{value:,} {name.replace('_', ' ')}"
+      for name, value in report["samples"].items()
+      if value
+    )
+    table.add_section()
+    table.add_row(f"[bold]{report['task']}[/] ({report['score']})", "", "", "")
+    table.add_row(f"[dim]{samples}[/]", "", "", "")
+    rows = ROWS.get(report["task"], {name: name for name in report["metrics"]})
+    for metric, label in rows.items():
+      if metric in report["metrics"]:
+        cells = [
+          f"{part[metric]:.1f}" if metric in part else "-" for part in parts
+        ]
+        table.add_row(label, *cells)
+  return table
