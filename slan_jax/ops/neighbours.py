@@ -121,20 +121,14 @@ def neighbour_word_similarity(
   words = words.astype(jnp.float32)
   if cosine:
     words = words * _inverse_norm(words)
-  words = words.astype(features.dtype)
-  if order == "similarity_first":
-    similarity = _pool_similarity_maps(features, words, *weights)
   if order == "embed_first" or cosine:
     embeddings = _pool_embeddings(features, *weights)
   if order == "embed_first":
-    similarity = jnp.einsum(
-      "brijd,btd->brijt",
-      embeddings,
-      words,
-      preferred_element_type=jnp.float32,
-    )
+    similarity = jnp.einsum("brijd,btd->brijt", embeddings, words)
+  else:
+    similarity = _pool_similarity_maps(features, words, *weights)
   if cosine:
-    similarity = similarity * _inverse_norm(embeddings.astype(jnp.float32))
+    similarity = similarity * _inverse_norm(embeddings)
   similarity = similarity.reshape(*centres.shape[:2], grid**2, -1)
   inside = neighbour_mask(centres, window=window, grid=grid)
   counts = inside[..., None] & word_mask[:, None, None, :]
@@ -242,7 +236,7 @@ def _cell_weights(
       length=features.shape[2 - axis],
       output_size=1,
       sampling_ratio=samples,
-    )[..., 0, :].astype(features.dtype)
+    )[..., 0, :]
     for axis, centre in ((1, y), (0, x))
   )
   return rows, columns
@@ -252,19 +246,25 @@ def _pool_similarity_maps(
   features: jax.Array, words: jax.Array, rows: jax.Array, columns: jax.Array
 ) -> jax.Array:
   """[B, R, K, K, T]: the words' similarity maps first, then their pooling."""
-  maps = jnp.einsum("bhwd,btd->bhwt", features, words)
-  bands = jnp.einsum("brih,bhwt->briwt", rows, maps)
-  return jnp.einsum(
-    "brjw,briwt->brijt", columns, bands, preferred_element_type=jnp.float32
+  maps = jnp.einsum(
+    "bhwd,btd->bhwt",
+    features,
+    words.astype(features.dtype),
+    preferred_element_type=jnp.float32,
   )
+  bands = jnp.einsum("brih,bhwt->briwt", rows, maps)
+  return jnp.einsum("brjw,briwt->brijt", columns, bands)
 
 
 def _pool_embeddings(
   features: jax.Array, rows: jax.Array, columns: jax.Array
 ) -> jax.Array:
-  """[B, R, K, K, D]: the neighbours' embeddings."""
+  """[B, R, K, K, D] float32: the neighbours' embeddings."""
+  rows, columns = rows.astype(features.dtype), columns.astype(features.dtype)
   bands = jnp.einsum("brih,bhwd->briwd", rows, features)
-  return jnp.einsum("brjw,briwd->brijd", columns, bands)
+  return jnp.einsum(
+    "brjw,briwd->brijd", columns, bands, preferred_element_type=jnp.float32
+  )
 
 
 def _inverse_norm(vectors: jax.Array) -> jax.Array:
