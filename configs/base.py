@@ -80,7 +80,7 @@ def _model() -> ml_collections.ConfigDict:
       heads=12,
       mlp_width=3072,
       max_positions=512,
-      dropout=0.0,  # silence: BERT has .1, we are deterministic
+      function_ids=(),  # tokens that end a phrase; read from the tokenizer
     ),
     generator=_section(layers=12, heads=12, mlp_width=3072),
   )
@@ -113,14 +113,15 @@ def _model() -> ml_collections.ConfigDict:
     levels=3,  # L (3.2.3)
     grid=3,  # K; silence, odd
     windows=(1.0, 0.5, 0.25),  # r_i (4.1)
-    window_unit="image",  # of r_i: "image" (4.1 read literally), "box"
+    # Unit of each r_i: "image" (4.1 read literally) or "box".
+    window_units=("image", "image", "image"),
     window_bounds=(0.0, 1.0),  # clip of a box-relative window, of the image
     roi_size=7,  # bins of RoIAlign; silence
     sampling_ratio=2,  # samples per bin side; silence
     order="similarity_first",  # or "embed_first": equal, see benchmarks
     words="tokens",  # s_j over "tokens"; addition: "phrases"
     # s_j: "softmax" (of cosine / temperature), "raw" cosine; addition:
-    # "relative" to the phrase's own map.
+    # "extent", a soft mask of the cells near the maximum.
     similarity="softmax",
     temperature=0.1,  # of that softmax
     swap_axes=False,  # Eq. 2 read to the letter swaps x and y
@@ -133,17 +134,21 @@ def _model() -> ml_collections.ConfigDict:
     fusion="literal",
     heads=12,  # channel split of Eq. 1's multi-head attention
     refine="overwrite",  # line 11 overwrites line 4; "add" keeps both
-    extent_threshold=0.4,  # soft_extent: fraction of the maximum
-    extent_softness=0.1,  # soft_extent: width of the sigmoid, same unit
-    move_threshold=0.3,  # soft_extent: weaker regions stay
-    centre_decay=4.0,  # phrase of a region: falls with distance from its centre
-    mutual_assignment=False,  # addition: best region of a phrase takes it
+    # Whose similarity moves a region: "every" word's maximum at each cell
+    # (3.2.3); additions: of its "best" phrase, or "mutual", where the best
+    # region of each phrase takes that phrase.
+    assignment="every",
+    extent_threshold=0.4,  # extent: fraction of the region's maximum
+    extent_softness=0.1,  # extent: width of the soft mask, same unit
+    move_threshold=0.3,  # extent: regions with a weaker maximum stay
+    centre_decay=4.0,  # assignment falls with exp(-decay * distance^2)
   )
   model.word_map = _section(
     enabled=False,  # addition: phrases matched on a low-level map
     width=256,  # channels of map and phrase vectors
     stride=8,  # pixels per cell (nearest backbone map)
-    phrase_window=4,  # tokens of a phrase: itself and those to its left
+    phrases=8,  # phrases read per caption
+    phrase_window=4,  # tokens of a phrase: its head and those to its left
     affinity="none",  # spread similarity along "appearance"; "none"
     affinity_scale=60.0,  # per squared difference of appearance
     affinity_distance=20.0,  # per squared distance, image side = 2
@@ -162,6 +167,7 @@ def _objective() -> ml_collections.ConfigDict:
     itc=1.0,
     itm=1.0,
     mlm=1.0,
+    lm=0.0,  # addition: causal modelling by the text decoder
     reg=1.0,
     phrase=0.0,  # addition: max-pooled phrase-map contrast
     saliency=0.0,  # addition: saliency follows phrase similarity
@@ -172,12 +178,15 @@ def _objective() -> ml_collections.ConfigDict:
     temperature=0.07,  # initial tau (Eq. 5), learned within [.001, .5]
     soft_targets=0.0,  # ALBEF's alpha; the paper's Eq. 6 has hard targets
     mask_rate=0.15,  # of tokens (Eq. 7)
+    lm_smoothing=0.1,  # label smoothing of the causal term, as BLIP
     reg_l1=1.0,  # Eq. 3
     reg_giou=1.0,
     reg_stop_gradient=True,  # of the target; silence
     # Addition: L_reg only for regions that a phrase confirms.
     reg_confirmed=False,
-    itm_swapped_words=False,  # addition: swapped captions among ITM negatives
+    reg_max_shift=1.0,  # of those, centres that moved less, image side = 1
+    # Addition: a caption with one word changed is a negative of ITC and ITM.
+    swapped_words=False,
     phrase_sharpness=10.0,  # of the soft maximum over positions
   )
 

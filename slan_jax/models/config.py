@@ -110,7 +110,7 @@ class Text:
   heads: int
   mlp_width: int
   max_positions: int
-  dropout: float
+  function_ids: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Adaptor:
   levels: int
   grid: int
   windows: tuple[float, ...]
-  window_unit: str
+  window_units: tuple[str, ...]
   window_bounds: tuple[float, float]
   roi_size: int
   sampling_ratio: int
@@ -180,11 +180,11 @@ class Adaptor:
   fusion: str
   heads: int
   refine: str
+  assignment: str
   extent_threshold: float
   extent_softness: float
   move_threshold: float
   centre_decay: float
-  mutual_assignment: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +194,7 @@ class WordMap:
   enabled: bool
   width: int
   stride: int
+  phrases: int
   phrase_window: int
   affinity: str
   affinity_scale: float

@@ -1,0 +1,172 @@
+"""Pre-training: `configs/pretrain.py:NAME[,preset=PRESET]`.
+
+NAME is a backbone at the paper's size (resnet50, vit_b, vit_l, vit_h), `tiny`
+(small photographs on a CPU) or `scenes` (the embedded data of `make
+pretrain`). PRESET is `paper`, the method read literally, or `grounded`, with
+the additions of docs/METHOD.md that make it locate. Full-size names default
+to `paper`, small ones to `grounded`.
+"""
+
+import ml_collections
+
+from configs import base
+
+# Batch and steps: the paper's batch (4.1), 20 epochs of 14.07 M images. The
+# pyramid starts at V's stride, or at half of it for ResNet's stride of 32.
+FULL = {
+  "resnet50": {"batch_size": 1280, "total_steps": 220_000,
+               "model.pyramid.scales": (2, 4, 8)},
+  "vit_b": {"batch_size": 960, "total_steps": 293_000},
+  "vit_l": {"batch_size": 640, "total_steps": 440_000},
+  "vit_h": {"batch_size": 640, "total_steps": 440_000},
+}  # fmt: skip
+
+# The additions to the paper, each one a switch.
+GROUNDED = {
+  "text.hard_negatives": 3,
+  "model.detector.reference": "grid",
+  "model.filter.saliency_gradient": False,
+  "model.filter.add_query": True,
+  "model.filter.add_position": True,
+  "model.adaptor.grid": 7,
+  "model.adaptor.windows": (0.5, 0.4, 2.0),
+  "model.adaptor.window_units": ("image", "image", "box"),
+  "model.adaptor.window_bounds": (0.25, 0.7),
+  "model.adaptor.words": "phrases",
+  "model.adaptor.similarity": "extent",
+  "model.adaptor.size": "soft_extent",
+  "model.adaptor.min_size": 0.02,
+  "model.adaptor.differentiable_boxes": False,
+  "model.adaptor.fusion": "residual",
+  "model.adaptor.refine": "add",
+  "model.adaptor.assignment": "mutual",
+  "model.word_map.enabled": True,
+  "model.word_map.affinity": "appearance",
+  "model.heads.evidence": True,
+  "objective.phrase": 1.0,
+  "objective.saliency": 1.0,
+  "objective.unimodal_fraction": 0.4,
+  "objective.reg": 2.0,
+  "objective.reg_confirmed": True,
+  "objective.reg_max_shift": 0.2,
+  "objective.swapped_words": True,
+  "evaluation.first_stage": "itc+phrase",
+}
+
+# A model that two CPU cores train in minutes.
+TINY = {
+  "text.tokenizer": "dataset",
+  "model.width": 64,
+  "model.compute_dtype": "float32",
+  "model.backbone.name": "resnet_tiny",
+  "model.text.layers": 2,
+  "model.text.heads": 4,
+  "model.text.mlp_width": 256,
+  "model.text.max_positions": 64,
+  "model.generator.layers": 1,
+  "model.generator.heads": 4,
+  "model.generator.mlp_width": 256,
+  "model.pyramid.scales": (1, 2, 2),
+  "model.pyramid.convs": 1,
+  "model.detector.encoder_layers": 1,
+  "model.detector.decoder_layers": 2,
+  "model.detector.width": 64,
+  "model.detector.heads": 4,
+  "model.detector.mlp_width": 128,
+  "model.detector.queries": 16,
+  "model.adaptor.heads": 4,
+  "model.adaptor.roi_size": 3,
+  "model.word_map.width": 64,
+  "model.word_map.stride": 4,
+  "model.heads.embed_dim": 64,
+  "objective.queue_size": 0,
+  "objective.momentum": False,
+  "optimizer.b2": 0.98,
+  "optimizer.warmup_steps": 100,
+  "optimizer.ema_decay": 0.0,
+  "optimizer.weight_decay": 0.01,
+  "optimizer.learning_rate": 1.5e-3,
+  "data.threads": 2,
+  "evaluation.top_k": 16,
+  "log.every_steps": 20,
+}
+
+# What only the small grounded model needs.
+TINY_GROUNDED = {
+  "model.pyramid.source": "fpn",
+  "model.pyramid.convs": 0,
+  "model.filter.top": 16,
+  "model.word_map.phrases": 6,
+}
+
+SCENES = {
+  "batch_size": 32,
+  "total_steps": 2200,
+  "text.max_length": 40,
+  "model.image_size": 64,
+  "data.dir": "runs/data/scenes",
+  "data.crop_scale": (1.0, 1.0),
+  "data.randaugment": (0, 0),
+  "evaluation.galleries": (200, 1000),
+  "evaluation.every_steps": 500,
+  "checkpoint.every_steps": 500,
+}
+
+PHOTOGRAPHS = {
+  "batch_size": 32,
+  "total_steps": 1000,
+  "text.max_length": 32,
+  "model.image_size": 96,
+  "data.evaluation_split": "train",
+  "data.crop_scale": (0.8, 1.0),
+  "data.randaugment": (0, 0),
+  "evaluation.galleries": (1000,),
+  "evaluation.every_steps": 250,
+  "checkpoint.every_steps": 250,
+}
+
+SMALL = {"scenes": SCENES, "tiny": PHOTOGRAPHS}
+
+
+def get_config(argument: str = "scenes") -> ml_collections.ConfigDict:
+  """The locked configuration of a name and its options.
+
+  Args:
+    argument: "NAME" or "NAME,preset=PRESET".
+
+  Returns:
+    A locked ConfigDict: an unknown key raises.
+
+  Raises:
+    ValueError: unknown name, option or preset.
+  """
+  name, *options = argument.split(",")
+  if name not in FULL and name not in SMALL:
+    raise ValueError(
+      f"configs/pretrain.py:{argument}: unknown name {name!r}; choose one of "
+      f"{', '.join([*FULL, *SMALL])}"
+    )
+  preset = "grounded" if name in SMALL else "paper"
+  for option in options:
+    key, _, value = option.partition("=")
+    if key != "preset" or value not in ("paper", "grounded"):
+      raise ValueError(
+        f"configs/pretrain.py:{argument}: cannot read {option!r}; expected "
+        "preset=paper or preset=grounded"
+      )
+    preset = value
+  config = base.get_config()
+  if name in FULL:
+    _override(config, FULL[name] | {"model.backbone.name": name})
+  else:
+    _override(config, TINY | SMALL[name])
+  if preset == "grounded":
+    _override(config, GROUNDED)
+    if name in SMALL:
+      _override(config, TINY_GROUNDED)
+  return config.lock()
+
+
+def _override(config: ml_collections.ConfigDict, values: dict) -> None:
+  with config.ignore_type():
+    config.update_from_flattened_dict(values)

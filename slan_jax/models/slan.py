@@ -1,0 +1,318 @@
+"""SLAN (Figure 2): two encoders, the self-locator and the heads.
+
+Axes: B images or pairs, Q proposals, R kept regions, N words, P phrases,
+D width, E embedding, M cells of the word map, F cells of its finer grid.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from slan_jax.models import config, word_map
+from slan_jax.models.bert import BertDecoder, BertEncoder, LanguageHead
+from slan_jax.models.detector import Detector
+from slan_jax.models.layers import l2_normalize
+from slan_jax.models.locator import Located, Locator, box_position
+from slan_jax.models.pyramid import Pyramid
+from slan_jax.models.resnet import ResNet
+from slan_jax.models.vit import Vit
+from slan_jax.ops.roi_align import roi_align
+from slan_jax.ops.select import select_regions
+
+Arrays = dict[str, jax.Array]
+
+
+class ImageState(NamedTuple):
+  """All that a text needs to know of an image.
+
+  Attributes:
+    proposals: boxes [B, Q, 4], saliency_logit [B, Q], states [B, Q, d].
+    regions: after the filter: boxes [B, R, 4], embeddings [B, R, D], score
+      and mask and index [B, R].
+    pyramid: F_1..F_L.
+    word_map: [B, h, w, E'] unit vectors, or None.
+    appearance: of the finer grid [B, F, 3] and the map's [B, M, 3], or None.
+    v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
+  """
+
+  proposals: Arrays
+  regions: Arrays
+  pyramid: tuple[jax.Array, ...]
+  word_map: jax.Array | None
+  appearance: tuple[jax.Array, jax.Array] | None
+  v: jax.Array
+  embedding: jax.Array
+
+
+class TextState(NamedTuple):
+  """All that an image needs to know of a text.
+
+  Attributes:
+    words: [B, N, D], E_0^T. mask: [B, N] bool, real tokens.
+    phrases: vectors [B, P, E'], head and mask [B, P]; or None.
+    embedding: [B, E] unit t_cls for ITC.
+  """
+
+  words: jax.Array
+  mask: jax.Array
+  phrases: Arrays | None
+  embedding: jax.Array
+
+
+class Slan(nn.Module):
+  """The model; every method is reached by `apply(..., method=...)`."""
+
+  cfg: config.Slan
+
+  def setup(self) -> None:
+    cfg, dtype = self.cfg, jnp.dtype(self.cfg.compute_dtype)
+    row = cfg.backbone.row
+    kind = ResNet if isinstance(row, config.ResNetRow) else Vit
+    self.backbone = kind(row, dtype, cfg.remat)
+    self.text = BertEncoder(cfg.text, cfg.width, dtype, cfg.remat)
+    self.pyramid = Pyramid(cfg.pyramid, cfg.width, dtype)
+    self.detector = Detector(cfg.detector, dtype, cfg.remat)
+    self.locator = Locator(cfg, dtype)
+    self.generator = BertDecoder(
+      cfg.text, cfg.generator, cfg.width, dtype, cfg.remat
+    )
+    self.language_head = LanguageHead(dtype)
+    self.image_projection = nn.Dense(cfg.heads.embed_dim, dtype=jnp.float32)
+    self.text_projection = nn.Dense(cfg.heads.embed_dim, dtype=jnp.float32)
+    self.matching = nn.Dense(2, dtype=jnp.float32)
+    if cfg.filter.add_query:
+      self.query_projection = nn.Dense(cfg.width, dtype=dtype)
+    if cfg.word_map.enabled:
+      self.word_map = word_map.WordMap(cfg.word_map.width, dtype)
+      self.phrases = word_map.Phrases(cfg.word_map, dtype)
+    if cfg.heads.evidence:
+      self.evidence = nn.Dense(2, dtype=jnp.float32)
+
+  def encode_image(self, image: jax.Array) -> ImageState:
+    """Vision encoder, pyramid, detector and region filter (3.1, 3.2).
+
+    Args:
+      image: uint8 [B, S, S, 3] RGB.
+
+    Returns:
+      `ImageState`.
+    """
+    cfg = self.cfg
+    pixels = image.astype(jnp.float32) / 255
+    mean, std = jnp.asarray(cfg.image_mean), jnp.asarray(cfg.image_std)
+    pixels_in = (pixels - mean[None, None, None]) / std[None, None, None]
+    maps, low = self._maps(pixels_in)
+    v, pyramid = self.pyramid(maps)
+    proposals = self.detector(maps[max(maps)])
+    regions = self._filter(proposals, v)
+    words = appearance = None
+    if cfg.word_map.enabled:
+      words = self.word_map(low)
+      appearance = self._appearance(2 * pixels - 1, words.shape[1])
+    weight = regions["mask"].astype(jnp.float32)[..., None]
+    kept = regions["embeddings"].astype(jnp.float32) * weight
+    cls = jnp.sum(kept, 1) / jnp.maximum(jnp.sum(weight, 1), 1.0)
+    return ImageState(
+      proposals=proposals,
+      regions=regions,
+      pyramid=pyramid,
+      word_map=words,
+      appearance=appearance,
+      v=v,
+      embedding=l2_normalize(self.image_projection(cls)),
+    )
+
+  def _maps(self, image: jax.Array) -> tuple[dict[int, jax.Array], jax.Array]:
+    """The backbone's maps by stride, and the low-level one of the word map."""
+    cfg = self.cfg
+    if isinstance(cfg.backbone.row, config.VitRow):
+      return self.backbone(image, middle=True)
+    maps = self.backbone(image)
+    nearest = min(maps, key=lambda s: (abs(s - cfg.word_map.stride), s))
+    return maps, maps[nearest]
+
+  def _filter(self, proposals: Arrays, v: jax.Array) -> Arrays:
+    """Algorithm 1, line 2; E_0^G of the kept regions only."""
+    cfg = self.cfg
+    regions = select_regions(
+      proposals["boxes"],
+      proposals["states"],
+      jax.nn.sigmoid(proposals["saliency_logit"]),
+      top=cfg.filter.top,
+      threshold=cfg.filter.threshold,
+      normalise=cfg.filter.normalise,
+    )
+    boxes = regions["boxes"]
+    pooled = roi_align(
+      v,
+      boxes if cfg.adaptor.differentiable_boxes else _stop(boxes),
+      output_size=cfg.adaptor.roi_size,
+      sampling_ratio=cfg.adaptor.sampling_ratio,
+    )
+    embedded = jnp.mean(pooled, axis=(2, 3))
+    if cfg.filter.add_query:
+      embedded += self.query_projection(regions["embeddings"])
+    if cfg.filter.add_position:
+      embedded += box_position(boxes, cfg.width).astype(embedded.dtype)
+    score = regions["score"]
+    weight = score if cfg.filter.saliency_gradient else _stop(score)
+    weighted = embedded * weight[..., None].astype(embedded.dtype)
+    return {**regions, "embeddings": weighted}
+
+  def _appearance(
+    self, image: jax.Array, side: int
+  ) -> tuple[jax.Array, jax.Array] | None:
+    cfg = self.cfg.word_map
+    if cfg.affinity == "none":
+      return None
+    fine = word_map.appearance(image, side * cfg.affinity_upsample)
+    return fine, word_map.appearance(image, side)
+
+  def encode_text(self, ids: jax.Array, mask: jax.Array) -> TextState:
+    """Text encoder (3.1).
+
+    Args:
+      ids: [B, N] int32. mask: [B, N] bool, real tokens.
+
+    Returns:
+      `TextState`.
+    """
+    words = self.text(ids, mask)
+    return TextState(
+      words=words,
+      mask=mask,
+      phrases=self.encode_phrases(ids, mask),
+      embedding=l2_normalize(
+        self.text_projection(words[:, 0].astype(jnp.float32))
+      ),
+    )
+
+  def encode_phrases(self, ids: jax.Array, mask: jax.Array) -> Arrays | None:
+    """Phrase vectors from static words alone, or None when switched off."""
+    if not self.cfg.word_map.enabled:
+      return None
+    content = word_map.content_tokens(ids, mask, self.cfg.text.function_ids)
+    return self.phrases(self.text.table()[ids], content)
+
+  def phrase_maps(
+    self, image: ImageState, text: TextState
+  ) -> tuple[jax.Array, jax.Array]:
+    """Similarity of aligned images and phrases at every place.
+
+    Returns:
+      Cosine [B, h, w, P], and, spread along the affinity, relative to the
+      phrase's own map [B, H, W, P].
+    """
+    raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"])
+    batch, side, _, count = raw.shape
+    coarse = raw.reshape(batch, side * side, count)
+    spread = coarse
+    if image.appearance is not None:
+      cfg = self.cfg.word_map
+      affinity = word_map.affinity(
+        *image.appearance,
+        scale=cfg.affinity_scale,
+        distance=cfg.affinity_distance,
+      )
+      spread = jnp.einsum("bfm,bmp->bfp", affinity, coarse)
+    fine = word_map.relative(spread, coarse)
+    side = round(fine.shape[1] ** 0.5)
+    return raw, fine.reshape(batch, side, side, count)
+
+  def locate(self, image: ImageState, text: TextState) -> Located:
+    """Algorithm 1, lines 3 to 14, for aligned images and texts."""
+    maps = None
+    if text.phrases is not None:
+      maps = self.phrase_maps(image, text)[1], text.phrases["mask"]
+    return self.locator(
+      image.regions,
+      text.words,
+      text.mask,
+      word_map.inner_tokens(text.mask),
+      image.pyramid,
+      maps,
+    )
+
+  def box_fit(
+    self, image: ImageState, text: TextState, boxes: jax.Array
+  ) -> jax.Array:
+    """Soft IoU of boxes [B, R, 4] with every phrase's map: [B, R, P]."""
+    cfg = self.cfg.adaptor
+    fine = self.phrase_maps(image, text)[1]
+    extent = jax.nn.sigmoid((fine - cfg.extent_threshold) / cfg.extent_softness)
+    return word_map.soft_iou(extent, boxes)
+
+  def match(
+    self, image: ImageState, text: TextState, located: Located
+  ) -> jax.Array:
+    """ITM logits of Eq. 4 from cat(v_cls, t_cls): [B, 2] float32."""
+    weight = image.regions["mask"].astype(jnp.float32)[..., None]
+    v_cls = jnp.sum(located.regions.astype(jnp.float32) * weight, axis=1)
+    v_cls /= jnp.maximum(jnp.sum(weight, axis=1), 1.0)
+    t_cls = located.words[:, 0].astype(jnp.float32)
+    logits = self.matching(jnp.concatenate([v_cls, t_cls], axis=-1))
+    if self.cfg.heads.evidence:
+      logits += self.evidence(_stop(self._evidence(image, text, located)))
+    return logits
+
+  def _evidence(
+    self, image: ImageState, text: TextState, located: Located
+  ) -> jax.Array:
+    """How well each phrase is found, on the map and in a region: [B, 5]."""
+    raw, _ = self.phrase_maps(image, text)
+    mask = text.phrases["mask"]
+    on_map = jnp.max(raw, axis=(1, 2))
+    in_region = roi_align(
+      raw,
+      located.boxes[:, -1],
+      output_size=1,
+      sampling_ratio=self.cfg.adaptor.roi_size,
+    )[:, :, 0, 0]
+    kept = image.regions["mask"][..., None]
+    in_region = jnp.max(jnp.where(kept, in_region, -1.0), axis=1)
+    cosine = jnp.sum(image.embedding * text.embedding, axis=-1)
+    return 10 * jnp.stack(
+      [*_mean_and_min(on_map, mask), *_mean_and_min(in_region, mask), cosine],
+      axis=-1,
+    )
+
+  def predict_words(self, words: jax.Array) -> jax.Array:
+    """Vocabulary logits of fused words (Eq. 7): [B, N, V] float32."""
+    return self.language_head(words, self.text.table())
+
+  def generate(
+    self,
+    ids: jax.Array,
+    mask: jax.Array,
+    states: jax.Array,
+    states_mask: jax.Array,
+  ) -> jax.Array:
+    """Next-token logits of the text decoder: [B, N, V] float32."""
+    words = self.generator(ids, mask, states, states_mask)
+    return self.language_head(words, self.generator.table())
+
+  def __call__(
+    self, image: jax.Array, ids: jax.Array, mask: jax.Array
+  ) -> jax.Array:
+    """Touches every parameter, for initialisation; returns ITM logits."""
+    image_state = self.encode_image(image)
+    text = self.encode_text(ids, mask)
+    located = self.locate(image_state, text)
+    self.predict_words(located.words)
+    kept = image_state.regions["mask"]
+    self.generate(ids, mask, located.regions, kept)
+    return self.match(image_state, text, located)
+
+
+def _mean_and_min(
+  score: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  weight = mask.astype(jnp.float32)
+  mean = jnp.sum(score * weight, -1) / jnp.maximum(jnp.sum(weight, -1), 1.0)
+  least = jnp.min(jnp.where(mask, score, 1.0), axis=-1)
+  return mean, least
+
+
+_stop = jax.lax.stop_gradient

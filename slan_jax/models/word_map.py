@@ -1,0 +1,207 @@
+"""Additions to the paper: phrases matched on a low-level feature map.
+
+A map with a small receptive field knows only what is at a place, and a vector
+per noun phrase asks for all its words at once; so the map's best answer to
+the phrase is the phrase's object. The paper's own similarity, of contextual
+words and pooled regions, lets any place answer for the whole caption.
+
+Axes: B batch, N tokens, P phrases, W window, D width, M cells of the map,
+F cells of the finer map.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from slan_jax.models import config
+from slan_jax.models.layers import gelu, l2_normalize
+
+
+class WordMap(nn.Module):
+  """Unit vectors of the low-level map, without any top-down path."""
+
+  width: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, low: jax.Array) -> jax.Array:
+    """Args: low [B, h, w, C]. Returns [B, h, w, `width`] float32."""
+    x = nn.Dense(self.width, dtype=self.dtype, name="in")(low)
+    y = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
+    y = gelu(nn.Dense(self.width, dtype=self.dtype, name="up")(y))
+    x = x + nn.Dense(self.width, dtype=self.dtype, name="down")(y)
+    return l2_normalize(nn.Dense(self.width, dtype=self.dtype, name="out")(x))
+
+
+class Phrases(nn.Module):
+  """One unit vector per noun phrase, from static word embeddings."""
+
+  cfg: config.WordMap
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(
+    self, embeddings: jax.Array, content: jax.Array
+  ) -> dict[str, jax.Array]:
+    """Composes the words of each phrase, each weighed by its place.
+
+    Args:
+      embeddings: [B, N, D] word embeddings, without context or position.
+      content: [B, N] bool, as `content_tokens` returns it.
+
+    Returns:
+      vectors: [B, P, width] float32, unit length (zero where none);
+      head: [B, P] int32, token of the phrase's last word; mask: [B, P] bool.
+    """
+    head, mask = phrase_heads(content, self.cfg.phrases)
+    back = jnp.arange(self.cfg.phrase_window)
+    index = head[..., None] - back
+    inside = jnp.take_along_axis(
+      content[:, None], jnp.maximum(index, 0), axis=-1
+    )
+    # A phrase ends at the first function word to its left.
+    inside = jnp.cumprod(inside & (index >= 0), axis=-1).astype(bool)
+    rows = jnp.arange(embeddings.shape[0])[:, None, None]
+    words = embeddings[rows, jnp.maximum(index, 0)].astype(self.dtype)
+    words = jnp.where((inside & mask[..., None])[..., None], words, 0)
+    vectors = nn.DenseGeneral(
+      self.cfg.width, axis=(-2, -1), dtype=self.dtype, use_bias=False,
+      name="compose",
+    )(words)  # fmt: skip
+    return {"vectors": l2_normalize(vectors), "head": head, "mask": mask}
+
+
+def content_tokens(
+  ids: jax.Array, mask: jax.Array, function_ids: tuple[int, ...]
+) -> jax.Array:
+  """Tokens that belong to phrases: real ones that are no function words.
+
+  Args:
+    ids: [B, N] int32 token ids.
+    mask: [B, N] bool, real tokens.
+    function_ids: ids of special tokens, articles, prepositions and the like.
+
+  Returns:
+    [B, N] bool; a text of function words alone counts as content, so that
+    every text has a phrase.
+  """
+  table = jnp.asarray(function_ids, jnp.int32)
+  is_function = jnp.any(ids[..., None] == table[None, None], axis=-1)
+  inner = inner_tokens(mask)
+  content = inner & ~is_function
+  return jnp.where(jnp.any(content, -1, keepdims=True), content, inner)
+
+
+def inner_tokens(mask: jax.Array) -> jax.Array:
+  """Real tokens but the first, [CLS], and the last, [SEP]: [B, N] bool."""
+  following = jnp.pad(mask[:, 1:], ((0, 0), (0, 1)))
+  return mask & following & (jnp.arange(mask.shape[1]) > 0)[None]
+
+
+def phrase_heads(content: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+  """The last token of each run of content tokens, first runs first.
+
+  English noun phrases end with their head noun.
+
+  Args:
+    content: [B, N] bool.
+    count: P, slots; later runs are left out.
+
+  Returns:
+    head: [B, P] int32 token index, and mask: [B, P] bool.
+  """
+  following = jnp.pad(content[:, 1:], ((0, 0), (0, 1)))
+  is_head = content & ~following
+  order = -jnp.arange(content.shape[1])[None]
+  score = jnp.where(is_head, order, -content.shape[1])
+  value, index = jax.lax.top_k(score, count)
+  mask = value > -content.shape[1]
+  return jnp.where(mask, index, 0), mask
+
+
+def appearance(images: jax.Array, side: int) -> jax.Array:
+  """Mean colour around each cell of a `side` x `side` grid.
+
+  Args:
+    images: [B, S, S, 3], any float range.
+    side: cells per image side.
+
+  Returns:
+    [B, side * side, 3] float32.
+  """
+  shape = (images.shape[0], side, side, images.shape[-1])
+  small = jax.image.resize(images.astype(jnp.float32), shape, "linear")
+  return small.reshape(shape[0], side * side, shape[-1])
+
+
+def affinity(
+  fine: jax.Array, coarse: jax.Array, *, scale: float, distance: float
+) -> jax.Array:
+  """How much each fine cell trusts each coarse cell: alike and near.
+
+  Args:
+    fine: [B, F, C] appearance on the finer grid.
+    coarse: [B, M, C] appearance on the map's grid.
+    scale: per squared difference of appearance.
+    distance: per squared distance, the image side being 2.
+
+  Returns:
+    [B, F, M] float32, rows sum to 1.
+  """
+  unlike = (
+    jnp.sum(jnp.square(fine), -1)[..., None]
+    + jnp.sum(jnp.square(coarse), -1)[:, None]
+    - 2 * jnp.einsum("bfc,bmc->bfm", fine, coarse)
+  )
+  a, b = _grid(fine.shape[1]), _grid(coarse.shape[1])
+  far = jnp.sum(jnp.square(a[:, None] - b[None]), -1)
+  return jax.nn.softmax(-scale * unlike - distance * far, axis=-1)
+
+
+def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:
+  """Each map between its median (0) and its maximum (1).
+
+  Args:
+    maps: [B, F, P] similarities on the finer grid.
+    coarse: [B, M, P] before spreading, whose median is cheaper to find.
+
+  Returns:
+    [B, F, P]; zero for a flat map.
+  """
+  low = jnp.median(coarse, axis=1, keepdims=True)
+  high = jnp.max(maps, axis=1, keepdims=True)
+  return (maps - low) / jnp.maximum(high - low, 1e-6)
+
+
+def soft_iou(extent: jax.Array, boxes: jax.Array) -> jax.Array:
+  """Overlap of boxes with soft masks, over their union.
+
+  Args:
+    extent: [B, h, w, P] in [0, 1], how much a cell belongs to a phrase.
+    boxes: [B, R, 4] cxcywh in [0, 1] of the image.
+
+  Returns:
+    [B, R, P] float32 in [0, 1].
+  """
+  rows = _coverage(boxes[..., 1], boxes[..., 3], extent.shape[1])
+  columns = _coverage(boxes[..., 0], boxes[..., 2], extent.shape[2])
+  bands = jnp.einsum("brh,bhwp->brwp", rows, extent)
+  inside = jnp.einsum("brw,brwp->brp", columns, bands)
+  area = jnp.sum(rows, -1) * jnp.sum(columns, -1)
+  total = jnp.sum(extent, axis=(1, 2))[:, None]
+  return inside / jnp.maximum(area[..., None] + total - inside, 1e-6)
+
+
+def _coverage(centre: jax.Array, size: jax.Array, cells: int) -> jax.Array:
+  """Covered part of each cell along one axis: [B, R, cells]."""
+  low = (centre - size / 2)[..., None] * cells
+  high = (centre + size / 2)[..., None] * cells
+  left = jnp.arange(cells, dtype=jnp.float32)[None, None]
+  return jnp.clip(jnp.minimum(high, left + 1) - jnp.maximum(low, left), 0, 1)
+
+
+def _grid(cells: int) -> jax.Array:
+  side = round(cells**0.5)
+  centre = (jnp.arange(side, dtype=jnp.float32) + 0.5) * (2 / side)
+  y, x = jnp.meshgrid(centre, centre, indexing="ij")
+  return jnp.stack([x.ravel(), y.ravel()], axis=-1)

@@ -1,0 +1,39 @@
+"""Encoding a batch in parts, with the gradient of the whole."""
+
+from collections.abc import Callable
+
+import jax
+
+from slan_jax.axes import constrain_batch
+
+
+def microbatched(function: Callable, parts: int) -> Callable:
+  """Runs a row-wise function part by part and keeps only its outputs.
+
+  The contrastive loss needs all embeddings of the batch at once, so summing
+  the gradients of parts would be wrong. Here only the encoders run in parts,
+  each recomputed in the backward pass: exact, at the memory of one part.
+
+  Args:
+    function: maps pytrees whose leaves lead with the batch axis to such a
+      pytree, row by row.
+    parts: number of parts; must divide the batch.
+
+  Returns:
+    A function of the same signature.
+  """
+  if parts == 1:
+    return function
+
+  def run(*arguments):
+    def split(array: jax.Array) -> jax.Array:
+      return array.reshape(parts, -1, *array.shape[1:])
+
+    def join(array: jax.Array) -> jax.Array:
+      return array.reshape(-1, *array.shape[2:])
+
+    cut = constrain_batch(jax.tree.map(split, arguments), axis=1)
+    out = jax.lax.map(jax.checkpoint(lambda args: function(*args)), cut)
+    return jax.tree.map(join, out)
+
+  return run

@@ -1,0 +1,438 @@
+"""Pre-training (section 3.3): L_all = L_itc + L_itm + L_lm + L_reg.
+
+Axes: B batch, H swapped captions, N words, R regions, P phrases.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from slan_jax.axes import constrain_batch
+from slan_jax.models import config
+from slan_jax.models.slan import ImageState, Slan, TextState
+from slan_jax.models.word_map import inner_tokens
+from slan_jax.objective import (
+  contrastive,
+  language,
+  matching,
+  monitors,
+  phrases,
+  regions,
+)
+from slan_jax.ops.corrupt import mask_tokens
+from slan_jax.tasks import grounding, retrieval
+from slan_jax.tasks.microbatch import microbatched
+from slan_jax.tasks.task import Metrics, Task
+
+TEMPERATURE_BOUNDS = (0.001, 0.5)  # of tau, as ALBEF
+PHRASE_SCALE_BOUNDS = (1.0, 100.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """Weights and switches of the losses; `configs/base.py` explains them."""
+
+  itc: float
+  itm: float
+  mlm: float
+  lm: float
+  reg: float
+  phrase: float
+  saliency: float
+  unimodal_fraction: float
+  queue_size: int
+  momentum: bool
+  temperature: float
+  soft_targets: float
+  mask_rate: float
+  lm_smoothing: float
+  reg_l1: float
+  reg_giou: float
+  reg_stop_gradient: bool
+  reg_confirmed: bool
+  reg_max_shift: float
+  swapped_words: bool
+  phrase_sharpness: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Shape of a global batch, and the ids that masking needs."""
+
+  size: int
+  max_length: int
+  hard_negatives: int
+  mask_id: int
+  microbatches: int
+
+
+def make_task(
+  cfg: config.Slan, objective: Objective, batch: Batch, total_steps: int
+) -> Task:
+  """The pre-training task.
+
+  Args:
+    cfg: the model.
+    objective: the losses.
+    batch: the global batch.
+    total_steps: length of the run, for the unimodal part.
+
+  Returns:
+    A `Task` with the predictions of retrieval and grounding.
+
+  Raises:
+    ValueError: microbatches that do not divide the batch, or swapped words
+      asked for without captions to carry them.
+  """
+  if batch.size % batch.microbatches:
+    raise ValueError(
+      f"microbatches={batch.microbatches} does not divide "
+      f"batch_size={batch.size}"
+    )
+  if objective.swapped_words and not batch.hard_negatives:
+    raise ValueError(
+      "objective.swapped_words needs text.hard_negatives of at least 1"
+    )
+  if objective.phrase and not cfg.word_map.enabled:
+    raise ValueError("objective.phrase needs model.word_map.enabled")
+  model = Slan(cfg)
+  first = round(objective.unimodal_fraction * total_steps)
+  return Task(
+    name="pretrain",
+    batch_spec=batch_spec(cfg, batch),
+    init=functools.partial(_init, model, objective, batch),
+    loss=functools.partial(_loss, model, objective, batch, bool(first)),
+    predict={**retrieval.predictions(model), **grounding.predictions(model)},
+    stages=(first,) if first else (),
+  )
+
+
+def batch_spec(
+  cfg: config.Slan, batch: Batch
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Names, shapes and types of one global batch."""
+  b, n, h, s = (
+    batch.size,
+    batch.max_length,
+    batch.hard_negatives,
+    cfg.image_size,
+  )
+  spec = jax.ShapeDtypeStruct
+  return {
+    "image": spec((b, s, s, 3), jnp.uint8),
+    "text": spec((b, n), jnp.int32),
+    "text_mask": spec((b, n), bool),
+    "image_id": spec((b,), jnp.int32),
+    "text_id": spec((b,), jnp.int32),
+    "negatives": spec((b, h, n), jnp.int32),
+    "negatives_mask": spec((b, h, n), bool),
+  }
+
+
+def _init(
+  model: Slan, objective: Objective, batch: Batch, key: jax.Array
+) -> tuple[dict[str, Any], contrastive.Queue]:
+  size = model.cfg.image_size
+  image = jnp.zeros((1, size, size, 3), jnp.uint8)
+  ids = jnp.zeros((1, batch.max_length), jnp.int32)
+  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
+  learned = {"temperature": jnp.float32(objective.temperature)}
+  if objective.phrase:
+    learned["phrase_scale"] = jnp.float32(10.0)
+  queue = contrastive.empty_queue(
+    objective.queue_size, model.cfg.heads.embed_dim
+  )
+  return {"slan": variables["params"], "objective": learned}, queue
+
+
+class _Encoded:
+  """Both encoders' view of a batch; a namespace, not a pytree."""
+
+  def __init__(self, model: Slan, params: Any, batch: dict, parts: int):
+    self.vocab_size = model.cfg.text.vocab_size
+    self.call = functools.partial(model.apply, {"params": params})
+    encode_image = functools.partial(self.call, method="encode_image")
+    encode_text = functools.partial(self.call, method="encode_text")
+    self.image: ImageState = microbatched(encode_image, parts)(batch["image"])
+    self.encode_text = microbatched(encode_text, parts)
+    self.text: TextState = self.encode_text(batch["text"], batch["text_mask"])
+
+
+def _loss(
+  model: Slan,
+  objective: Objective,
+  shape: Batch,
+  staged: bool,
+  params: dict[str, Any],
+  ema: dict[str, Any],
+  carry: contrastive.Queue,
+  batch: dict[str, jax.Array],
+  *,
+  key: jax.Array,
+  step: jax.Array,
+  stage: int,
+) -> tuple[jax.Array, tuple[Metrics, contrastive.Queue]]:
+  """Eq. 8 and 9 with the additions' terms; see `Task.loss`."""
+  del step
+  batch = constrain_batch(batch)
+  online = _Encoded(model, params["slan"], batch, shape.microbatches)
+  swapped = None
+  if objective.swapped_words:
+    rows = batch["negatives"][:, 0], batch["negatives_mask"][:, 0]
+    swapped = online.encode_text(*rows)
+  tau = jnp.clip(params["objective"]["temperature"], *TEMPERATURE_BOUNDS)
+  teacher = None
+  if objective.momentum:
+    teacher = _Encoded(model, ema["slan"], batch, shape.microbatches)
+    teacher = jax.lax.stop_gradient(
+      (teacher.image.embedding, teacher.text.embedding)
+    )
+  terms = {}
+  terms["itc"], rows = _itc(
+    objective, online, teacher, swapped, carry, batch, tau
+  )
+  if objective.phrase:
+    terms["phrase"] = _phrase(objective, online, params, batch)
+  metrics = {"temperature": (tau, jnp.float32(1))}
+  if not staged or stage > 0:
+    more, watched = _locator_terms(
+      objective, shape, online, swapped, batch, tau, key
+    )
+    terms |= more
+    metrics |= watched
+  total = sum(
+    getattr(objective, name) * value / jnp.maximum(count, 1.0)
+    for name, (value, count) in terms.items()
+  )
+  metrics |= terms
+  return total, (metrics, contrastive.enqueue(carry, rows))
+
+
+def _itc(objective, online, teacher, swapped, queue, batch, tau):
+  """Eq. 5 and 6, and the rows to enqueue."""
+  image, text = online.image.embedding, online.text.embedding
+  own = teacher if objective.momentum else (image, text)
+  rows = contrastive.as_rows(*own, batch)
+  keys = contrastive.key_bank(queue, rows)
+  ignored = contrastive.same(batch["image_id"], keys["image_id"])
+  ignored |= contrastive.same(batch["text_id"], keys["text_id"])
+  text_keys, text_ignored = keys["text"], ignored
+  if swapped is not None:
+    # Each image also meets its own caption with one word changed.
+    missing = ~jnp.any(batch["negatives_mask"][:, 0], axis=-1)
+    mine = jnp.eye(image.shape[0], dtype=bool) & ~missing[None]
+    text_keys = jnp.concatenate([text_keys, swapped.embedding])
+    text_ignored = jnp.concatenate([text_ignored, ~mine], axis=1)
+  contrast = functools.partial(
+    contrastive.contrastive_loss,
+    temperature=tau,
+    soft_targets=objective.soft_targets,
+  )
+  teacher_image, teacher_text = own
+  to_text, count = contrast(
+    image, text_keys, ignored=text_ignored, teacher=teacher_image
+  )
+  to_image, _ = contrast(
+    text, keys["image"], ignored=ignored, teacher=teacher_text
+  )
+  return (to_text + to_image, count), jax.lax.stop_gradient(rows)
+
+
+def _phrase(objective, online, params, batch):
+  """The phrase-map contrast, an addition to the paper."""
+  maps = online.image.word_map
+  maps = maps.reshape(maps.shape[0], -1, maps.shape[-1])
+  mine = online.text.phrases
+  sharpness = objective.phrase_sharpness
+  scores = phrases.caption_scores(
+    maps, mine["vectors"], mine["mask"], sharpness=sharpness
+  )
+  ids, mask = batch["negatives"], batch["negatives_mask"]
+  count, extra, length = ids.shape
+  other = online.call(
+    ids.reshape(-1, length), mask.reshape(-1, length), method="encode_phrases"
+  )
+  other = jax.tree.map(lambda x: x.reshape(count, extra, *x.shape[1:]), other)
+  negatives = phrases.own_caption_scores(
+    maps, other["vectors"], other["mask"], sharpness=sharpness
+  )
+  scale = jnp.clip(params["objective"]["phrase_scale"], *PHRASE_SCALE_BOUNDS)
+  return phrases.phrase_loss(
+    scores,
+    negatives,
+    scale=scale,
+    same_text=contrastive.same(batch["text_id"], batch["text_id"]),
+    negatives_mask=jnp.any(mask, axis=-1),
+  )
+
+
+def _locator_terms(objective, shape, online, swapped, batch, tau, key):
+  """ITM, language and region terms, which need fused pairs."""
+  match_key, mask_key = jax.random.split(key)
+
+  def fuse(image: ImageState, text: TextState):
+    located = online.call(image, text, method="locate")
+    return located, online.call(image, text, located, method="match")
+
+  fuse = microbatched(fuse, shape.microbatches)
+  located, positive = fuse(online.image, online.text)
+  terms, metrics = {}, {}
+  if objective.itm:
+    negatives = _negative_pairs(
+      objective, online, swapped, batch, tau, match_key
+    )
+    logits, labels, valid = [positive], [1], [None]
+    for image, text, real in negatives:
+      logits.append(fuse(image, text)[1])
+      labels.append(0)
+      valid.append(real)
+    rows = positive.shape[0]
+    decided = (
+      jnp.concatenate(logits),
+      jnp.concatenate([jnp.full(rows, y, jnp.int32) for y in labels]),
+      jnp.concatenate(
+        [jnp.ones(rows, bool) if v is None else v for v in valid]
+      ),
+    )
+    terms["itm"] = matching.matching_loss(*decided)
+    metrics["itm_accuracy"] = matching.matching_accuracy(*decided)
+  if objective.mlm:
+    terms["mlm"] = _masked_language(objective, shape, online, batch, mask_key)
+  if objective.lm:
+    terms["lm"] = _causal_language(objective, online, located, batch)
+  if objective.reg:
+    terms["reg"] = _region_term(objective, online.image, located)
+  if objective.saliency:
+    terms["saliency"] = _saliency_term(online)
+  kept = online.image.regions
+  metrics |= monitors.region_monitors(
+    jax.lax.stop_gradient(located.boxes), kept["mask"], kept["score"]
+  )
+  metrics["confirmed"] = (
+    jnp.sum(located.confirmed.astype(jnp.float32)),
+    jnp.sum(kept["mask"].astype(jnp.float32)),
+  )
+  return terms, metrics
+
+
+def _negative_pairs(objective, online, swapped, batch, tau, key):
+  """Images, texts and validity of ITM's negatives.
+
+  As ALBEF: a hard text for each image and a hard image for each text. With
+  swapped words each row has one negative instead: a hard text, a hard image
+  or its own caption with one word changed, by turns.
+  """
+  image, text = online.image, online.text
+  similarity = jax.lax.stop_gradient(
+    jnp.einsum("ip,tp->it", image.embedding, text.embedding) / tau
+  )
+  forbidden = contrastive.same(batch["image_id"], batch["image_id"])
+  forbidden |= contrastive.same(batch["text_id"], batch["text_id"])
+  text_key, image_key = jax.random.split(key)
+  hard_text, text_valid = matching.hard_negatives(
+    similarity, forbidden, key=text_key
+  )
+  hard_image, image_valid = matching.hard_negatives(
+    similarity.T, forbidden.T, key=image_key
+  )
+  if swapped is None:
+    return [
+      (image, _take(text, hard_text), text_valid),
+      (_take(image, hard_image), text, image_valid),
+    ]
+  rows = jnp.arange(hard_text.shape[0])
+  turn = rows % 3
+  exists = jnp.any(batch["negatives_mask"][:, 0], axis=-1)
+  use_swapped, use_image = (turn == 2) & exists, turn == 1
+  text_index = jnp.where(use_image, rows, hard_text)
+  text_index = jnp.where(use_swapped, rows.shape[0] + rows, text_index)
+  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), text, swapped)
+  valid = jnp.where(use_image, image_valid, text_valid) | use_swapped
+  image_index = jnp.where(use_image, hard_image, rows)
+  return [(_take(image, image_index), _take(both, text_index), valid)]
+
+
+def _take(state: Any, index: jax.Array) -> Any:
+  return constrain_batch(jax.tree.map(lambda array: array[index], state))
+
+
+def _masked_language(objective, shape, online, batch, key):
+  """Eq. 7 on the fused words of a second, masked pass."""
+  ids, mask = batch["text"], batch["text_mask"]
+  corrupted, counted = mask_tokens(
+    ids,
+    inner_tokens(mask),
+    key=key,
+    rate=objective.mask_rate,
+    mask_id=shape.mask_id,
+    vocab_size=online.vocab_size,
+  )
+  masked = online.encode_text(corrupted, mask)
+  # Regions are sought with the true words: masking is for the words only.
+  masked = masked._replace(phrases=online.text.phrases)
+
+  def predict(image, text):
+    located = online.call(image, text, method="locate")
+    return online.call(located.words, method="predict_words")
+
+  logits = microbatched(predict, shape.microbatches)(online.image, masked)
+  return language.token_loss(logits, ids, counted, label_smoothing=0.0)
+
+
+def _causal_language(objective, online, located, batch):
+  """The text decoder reads the regions and writes the caption."""
+  image = online.image
+  ids, mask = batch["text"], batch["text_mask"]
+  states, states_mask = caption_memory(image, located.regions)
+  logits = online.call(ids, mask, states, states_mask, method="generate")
+  return language.token_loss(
+    logits[:, :-1],
+    ids[:, 1:],
+    mask[:, 1:],
+    label_smoothing=objective.lm_smoothing,
+  )
+
+
+def caption_memory(
+  image: ImageState, adapted: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """What the text decoder looks at: V's cells and E_L^G, with their mask."""
+  batch, height, width, channels = image.v.shape
+  cells = image.v.reshape(batch, height * width, channels)
+  mask = jnp.ones(cells.shape[:2], bool)
+  return (
+    jnp.concatenate([cells, adapted.astype(cells.dtype)], axis=1),
+    jnp.concatenate([mask, image.regions["mask"]], axis=1),
+  )
+
+
+def _region_term(objective, image, located):
+  """L_reg of Eq. 3 between G_0 and the mean of G_1..G_L."""
+  boxes, target = image.regions["boxes"], located.mean_boxes
+  if objective.reg_stop_gradient:
+    target = jax.lax.stop_gradient(target)
+  mask = image.regions["mask"]
+  if objective.reg_confirmed:
+    shift = jnp.abs(target[..., :2] - boxes[..., :2])
+    near = jnp.all(shift < objective.reg_max_shift, axis=-1)
+    mask = located.confirmed & near
+  return regions.regression_loss(
+    boxes, target, mask, l1=objective.reg_l1, giou=objective.reg_giou
+  )
+
+
+def _saliency_term(online):
+  """Saliency follows how well a proposal fits some phrase of the caption."""
+  proposals = online.image.proposals
+  fit = online.call(
+    online.image, online.text, proposals["boxes"], method="box_fit"
+  )
+  valid = online.text.phrases["mask"][:, None]
+  best = jnp.max(jnp.where(valid, fit, 0.0), axis=-1)
+  logit = proposals["saliency_logit"]
+  return regions.saliency_loss(
+    logit, jax.lax.stop_gradient(best), jnp.ones(logit.shape, bool)
+  )
