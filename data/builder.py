@@ -25,7 +25,7 @@ class _ReproducibleWriter(writer_lib.ExampleWriter):
 
   def write(self, path, examples):
     writer = array_record_module.ArrayRecordWriter(
-      os.fspath(path), "group_size:1"
+      os.fspath(path), "group_size:1,zstd:1"
     )
     for _, serialised in examples:
       example = tf_example_pb2.Example.FromString(serialised)

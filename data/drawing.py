@@ -1,5 +1,6 @@
 """Draws a scene: background, shaded textured objects, light and noise."""
 
+import functools
 import math
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from data.scene import COLOURS, Item, Level
 
 _SUPERSAMPLE = 4  # side of the sub-pixel grid that smooths outlines
+_COARSE = 5  # side of the grid that the background is interpolated from
 
 
 def draw_scene(
@@ -35,10 +37,12 @@ def draw_scene(
     patch = canvas[rows, columns]
     patch += alpha[..., None] * (colour - patch)
     visible[rows, columns][alpha > 0.5] = number
-  canvas *= _ramp(side, light, rng.uniform(0.0, 0.15))[..., None]
-  noise = rng.standard_normal(canvas.shape, np.float32)
-  canvas += rng.uniform(5, 9) * noise
-  picture = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+  shine = _ramp(side, light, rng.uniform(0.0, 0.15))
+  canvas = cv2.multiply(canvas, cv2.merge([shine] * 3))
+  noise = _noise(rng, side)
+  picture = cv2.addWeighted(
+    canvas, 1.0, noise, rng.uniform(5, 9), 0.0, dtype=cv2.CV_8U
+  )
   boxes = [_tight_box(visible == number) for number in range(len(items))]
   return picture, np.array(boxes, np.float32)
 
@@ -84,13 +88,28 @@ _CONTOURS = {
 
 
 def _background(rng: np.random.Generator, side: int) -> np.ndarray:
+  """[S, S, 3] float32: a gradient between two tones, mottled."""
   base = rng.uniform(80, 190)
   ends = base + rng.uniform(-30, 30, (2, 1)) + rng.uniform(-16, 16, (2, 3))
-  mix = _ramp(side, rng.uniform(0, 2 * math.pi), 0.5)[..., None] - 0.5
-  canvas = ends[0] + mix * (ends[1] - ends[0])
-  mottle = rng.uniform(-9, 9, (5, 5, 3)).astype(np.float32)
-  mottle = cv2.resize(mottle, (side, side), interpolation=cv2.INTER_CUBIC)
-  return (canvas + mottle).astype(np.float32)
+  mix = _ramp(_COARSE, rng.uniform(0, 2 * math.pi), 0.5)[..., None] - 0.5
+  coarse = ends[0] + mix * (ends[1] - ends[0])
+  coarse += rng.uniform(-9, 9, coarse.shape)
+  coarse = coarse.astype(np.float32)
+  return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+@functools.cache
+def _noise_bank() -> np.ndarray:
+  """Normal noise from which every picture takes a window: drawing afresh for
+  each one would take a tenth of the whole preparation."""
+  rng = np.random.default_rng(0)
+  return rng.standard_normal((512, 512, 3), np.float32)
+
+
+def _noise(rng: np.random.Generator, side: int) -> np.ndarray:
+  bank = _noise_bank()
+  top, left = rng.integers(0, len(bank) - side, 2)
+  return bank[top : top + side, left : left + side]
 
 
 def _ramp(side: int, direction: float, depth: float) -> np.ndarray:

@@ -87,11 +87,16 @@ def write_captions(
     Distinct captions.
   """
   captions: dict[str, Caption] = {}
+  groups = _groups(items)
   for attempt in range(3 * count):
     full = not captions
-    caption = _write_caption(rng, items, full=full, relate=attempt < 2 * count)
+    caption = _write_caption(
+      rng, items, groups, full=full, relate=attempt < 2 * count
+    )
     if _length(caption.text) > longest:
-      caption = _write_caption(rng, items, full=full, relate=False, open=False)
+      caption = _write_caption(
+        rng, items, groups, full=full, relate=False, open=False
+      )
     if _length(caption.text) <= longest:
       captions.setdefault(caption.text, caption)
     if len(captions) == count:
@@ -106,6 +111,7 @@ def _length(text: str) -> int:
 def _write_caption(
   rng: random.Random,
   items: list[Item],
+  groups: list[_Unit],
   *,
   full: bool,
   relate: bool,
@@ -113,8 +119,8 @@ def _write_caption(
 ) -> Caption:
   alone = list(range(len(items)))
   units: list[_Unit] = []
-  grouped = None if full or rng.random() > 0.6 else _group(rng, items)
-  if grouped:
+  if groups and not full and rng.random() < 0.6:
+    grouped = rng.choice(groups)
     units.append(grouped)
     alone = [number for number in alone if number not in grouped[1]]
   units += [
@@ -239,20 +245,14 @@ def _matches(items: list[Item], like: Item, named: set[str]) -> tuple[int, ...]:
   )
 
 
-def _group(rng: random.Random, items: list[Item]) -> _Unit | None:
-  """A count phrase ("two red circles") for objects that share words."""
-  found: dict[tuple[int, ...], list[str]] = {}
+def _groups(items: list[Item]) -> list[_Unit]:
+  """Count phrases ("two red circles") for objects that share words."""
+  found: dict[tuple[int, ...], str] = {}
   for optional in (("size", "colour"), ("colour",), ("size",), ()):
     for like in items:
       members = _matches(items, like, {*optional, "shape"})
       if len(members) > 1 and members not in found:
         words = [getattr(like, name) for name in optional]
-        found[members] = [
-          NUMBERS[len(members) - 2],
-          *words,
-          plural(like.shape),
-        ]
-  if not found:
-    return None
-  members = rng.choice(list(found))
-  return " ".join(found[members]), members
+        number = NUMBERS[len(members) - 2]
+        found[members] = " ".join([number, *words, plural(like.shape)])
+  return [(text, members) for members, text in found.items()]

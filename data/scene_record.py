@@ -86,25 +86,13 @@ def scene_record(
 
 def _evaluation(
   items: list[Item], captions: list[Caption], boxes: np.ndarray
-) -> dict[str, list[dict]]:
+) -> dict[str, list[tuple]]:
   phrases, phrase_boxes = [], []
   for number, caption in enumerate(captions):
     for phrase in caption.phrases:
-      phrase_boxes += [
-        {"phrase": len(phrases), "box": boxes[item]} for item in phrase.items
-      ]
-      phrases.append(
-        {
-          "text": phrase.text,
-          "caption": number,
-          "start": phrase.start,
-          "end": phrase.end,
-        }
-      )
-  objects = [
-    {"label": item.shape, "box": box, "crowd": False}
-    for item, box in zip(items, boxes)
-  ]
+      phrase_boxes += [(len(phrases), boxes[item]) for item in phrase.items]
+      phrases.append((phrase.text, number, phrase.start, phrase.end))
+  objects = [(item.shape, box, False) for item, box in zip(items, boxes)]
   return {
     "phrases": phrases,
     "phrase_boxes": phrase_boxes,

@@ -7,19 +7,24 @@ Further tasks join as further flat fields.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 _FEATURES = tfds.features
+Rows = Iterable[tuple]
 
 
 def features() -> tfds.features.FeaturesDict:
   """Fields of a record; boxes are xyxy in [0, 1] of the image."""
-  box = _FEATURES.Tensor(shape=(4,), dtype=np.float32)
   text = _FEATURES.Text()
+  texts = _FEATURES.Sequence(text)
+  # Whole columns: TFDS walks a Sequence of numbers one by one.
+  numbers = _FEATURES.Tensor(shape=(None,), dtype=np.int32)
+  flags = _FEATURES.Tensor(shape=(None,), dtype=np.bool_)
+  boxes = _FEATURES.Tensor(shape=(None, 4), dtype=np.float32)
   return _FEATURES.FeaturesDict(
     {
       "id": text,  # unique within the data set
@@ -27,19 +32,15 @@ def features() -> tfds.features.FeaturesDict:
       "image": _FEATURES.Image(shape=(None, None, 3)),  # encoded bytes
       "width": np.int32,  # pixels
       "height": np.int32,
-      "captions": _FEATURES.Sequence(text),
-      "phrases": _FEATURES.Sequence(
-        {
-          "text": text,
-          "caption": np.int32,  # number of its caption
-          "start": np.int32,  # characters of the caption
-          "end": np.int32,
-        }
-      ),
-      "phrase_boxes": _FEATURES.Sequence({"phrase": np.int32, "box": box}),
-      "objects": _FEATURES.Sequence(
-        {"label": text, "box": box, "crowd": np.bool_}
-      ),
+      "captions": texts,
+      "phrases": {
+        "text": texts,
+        "caption": numbers,  # which caption
+        "start": numbers,  # characters of the caption
+        "end": numbers,
+      },
+      "phrase_boxes": {"phrase": numbers, "box": boxes},
+      "objects": {"label": texts, "box": boxes, "crowd": flags},
     }
   )
 
@@ -55,7 +56,10 @@ def record(
   image: bytes,
   size: tuple[int, int],
   captions: list[str],
-  **evaluation: list[Mapping[str, Any]],
+  *,
+  phrases: Rows = (),
+  phrase_boxes: Rows = (),
+  objects: Rows = (),
 ) -> dict[str, Any]:
   """A complete record; fields for evaluation are empty unless given.
 
@@ -64,12 +68,13 @@ def record(
     image: The encoded picture as it will be stored.
     size: Its width and height in pixels.
     captions: Descriptions of the picture.
-    **evaluation: Any of `phrases`, `phrase_boxes` and `objects`.
+    phrases: Rows of (text, caption, start, end).
+    phrase_boxes: Rows of (phrase, box).
+    objects: Rows of (label, box, crowd).
 
   Returns:
     What a builder yields.
   """
-  empty = {"phrases": [], "phrase_boxes": [], "objects": []}
   return {
     "id": name,
     "image_id": image_id(name),
@@ -77,6 +82,21 @@ def record(
     "width": size[0],
     "height": size[1],
     "captions": captions,
-    **empty,
-    **evaluation,
+    "phrases": _columns(
+      phrases, text=None, caption=np.int32, start=np.int32, end=np.int32
+    ),
+    "phrase_boxes": _columns(phrase_boxes, phrase=np.int32, box=np.float32),
+    "objects": _columns(objects, label=None, box=np.float32, crowd=np.bool_),
   }
+
+
+def _columns(rows: Rows, **dtypes: Any) -> dict[str, Any]:
+  columns = list(zip(*rows)) or [()] * len(dtypes)
+  arrays: dict[str, Any] = {}
+  for (name, dtype), column in zip(dtypes.items(), columns):
+    if dtype is None:
+      arrays[name] = list(column)
+    else:
+      shape = (-1, 4) if name == "box" else (-1,)
+      arrays[name] = np.array(column, dtype).reshape(shape)
+  return arrays
