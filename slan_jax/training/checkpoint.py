@@ -1,0 +1,252 @@
+"""Checkpoints of a whole run: written beside training, verified when read.
+
+One directory per step. `state` holds every array of the `TrainState` under its
+own name, so that any part can be read alone and on any mesh; `record` holds
+what the loop counts on the host and a checksum of every array, taken from the
+devices before writing. What does not give its checksum back is not trusted.
+`scores.json` beside the steps tells which one is the best.
+"""
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from slan_jax.training.leaves import checksums, flat, lookup, named, plain
+from slan_jax.training.state import TrainState
+
+Tree = Any
+LOG = logging.getLogger(__name__)
+SCORES = "scores.json"
+
+
+class CorruptCheckpointError(RuntimeError):
+  """A checkpoint, or every one of a directory, cannot be read back whole."""
+
+
+class Checkpoints:
+  """The checkpoints of one run."""
+
+  def __init__(
+    self, directory: Path, *, keep: int = 1, read_only: bool = False
+  ):
+    """Opens a directory of checkpoints.
+
+    Args:
+      directory: made when missing, unless `read_only`.
+      keep: newest checkpoints kept beside the best.
+      read_only: never writes, renames or removes anything.
+    """
+    self.directory = Path(directory).absolute()
+    self._read_only = read_only
+    self._scores = _read_scores(self.directory / SCORES)
+    self._manager = ocp.CheckpointManager(
+      self.directory,
+      item_handlers={
+        "state": ocp.PyTreeCheckpointHandler(),
+        "record": ocp.JsonCheckpointHandler(),
+      },
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=_NewestAndBest(keep, self._scores),
+        cleanup_tmp_directories=not read_only,
+        create=not read_only,
+        read_only=read_only,
+      ),
+    )
+
+  def steps(self) -> list[int]:
+    """Steps that have a checkpoint, oldest first."""
+    return sorted(self._manager.all_steps())
+
+  def best(self) -> int | None:
+    """Step with the highest score (the later of equals), if any has one."""
+    return _best(self.steps(), self._scores)
+
+  def save(self, state: TrainState, host: Mapping[str, Any]) -> None:
+    """Writes a checkpoint in the background, once its arrays are copied.
+
+    Args:
+      state: the state to keep; it may be donated as soon as this returns.
+      host: JSON values that belong to it, such as the data position.
+    """
+    arrays = named(plain(state))
+    record = {"checksums": checksums(arrays), "host": dict(host)}
+    self._manager.save(
+      int(state.step),
+      args=ocp.args.Composite(
+        state=ocp.args.PyTreeSave(arrays), record=ocp.args.JsonSave(record)
+      ),
+      force=True,
+    )
+
+  def record_score(self, step: int, score: float) -> None:
+    """Notes the score of a step (higher is better): it decides the best."""
+    self._scores[step] = float(score)
+    self._write_scores()
+
+  def restore_newest(self, like: TrainState) -> tuple[TrainState, dict] | None:
+    """Reads the newest checkpoint that is whole.
+
+    A broken one is reported, renamed to `<step>.corrupt` and passed over.
+
+    Args:
+      like: shapes, dtypes and shardings of the state (`abstract_state`).
+
+    Returns:
+      (state, host), or None when there is no checkpoint at all.
+
+    Raises:
+      CorruptCheckpointError: there are checkpoints, but none is whole.
+      ValueError: the newest whole one is of another model or optimiser.
+    """
+    steps = self.steps()
+    for step in reversed(steps):
+      try:
+        return self._restore(step, like)
+      except CorruptCheckpointError as error:
+        LOG.warning("%s: falling back to the checkpoint before it", error)
+        self._set_aside(step)
+    if steps:
+      raise CorruptCheckpointError(
+        f"none of the checkpoints in {self.directory} (steps {steps}) can be "
+        "read; remove the directory to start again, or bring back a copy"
+      )
+    return None
+
+  def restore_part(self, step: int, part: str, like: Tree) -> Tree:
+    """Reads one field of the state alone, for example `params` or `ema`.
+
+    Args:
+      step: which checkpoint.
+      part: name of a field of `TrainState`.
+      like: its shapes, dtypes and shardings; the mesh may differ from the one
+        that wrote it.
+
+    Raises:
+      CorruptCheckpointError: it does not read back whole.
+      ValueError: there is no such step, or it is of another model.
+    """
+    if step not in self.steps():
+      raise ValueError(
+        f"{self.directory} has no checkpoint of step {step}; it has "
+        f"{self.steps() or 'none at all'}"
+      )
+    return self._restore(step, {part: like})[0][part]
+
+  def wait(self) -> None:
+    """Waits for background writing; raises what went wrong there."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Finishes writing and releases the directory."""
+    self._manager.close()
+
+  def _restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
+    wanted = named(plain(like))
+    try:
+      with _stray_reads_ignored():
+        saved = flat(self._manager.item_metadata(step)["state"].tree)
+    except Exception as error:
+      raise self._corrupt(step, error) from error
+    for name, leaf in flat(wanted).items():
+      there = tuple(saved[name].shape) if name in saved else "missing"
+      if there != tuple(leaf.shape):
+        raise ValueError(
+          f"checkpoint {step} in {self.directory} is of another model: "
+          f"{name} is {there} there and {tuple(leaf.shape)} here"
+        )
+    arguments = ocp.args.Composite(
+      state=ocp.args.PyTreeRestore(
+        wanted,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        partial_restore=True,
+      ),
+      record=ocp.args.JsonRestore(),
+    )
+    try:
+      with _stray_reads_ignored():
+        restored = self._manager.restore(step, args=arguments)
+      arrays, record = restored["state"], restored["record"]
+      for name, value in checksums(arrays).items():
+        if record["checksums"][name] != value:
+          raise ValueError(f"the checksum of {name} does not match")
+      return lookup(arrays, like), record["host"]
+    except Exception as error:
+      raise self._corrupt(step, error) from error
+
+  def _corrupt(self, step: int, reason) -> CorruptCheckpointError:
+    text = str(reason).strip().split("\n")[0][:200]
+    return CorruptCheckpointError(
+      f"checkpoint {step} in {self.directory} cannot be read ({text})"
+    )
+
+  def _set_aside(self, step: int) -> None:
+    if self._read_only:
+      return
+    self._scores.pop(step, None)
+    if jax.process_index() == 0:
+      source = self.directory / str(step)
+      source.rename(self.directory / f"{step}.corrupt")
+      self._write_scores()
+    multihost_utils.sync_global_devices("set aside a broken checkpoint")
+    self._manager.reload()
+
+  def _write_scores(self) -> None:
+    if jax.process_index() == 0:
+      partial = self.directory / f"{SCORES}.partial"
+      partial.write_text(json.dumps(self._scores))
+      partial.replace(self.directory / SCORES)
+
+
+class _NewestAndBest(preservation_policy.PreservationPolicy):
+  """Keeps the newest checkpoints and the best one."""
+
+  def __init__(self, keep: int, scores: Mapping[int, float]):
+    self._keep, self._scores = keep, scores
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    steps = [info.step for info in checkpoints]
+    kept = {*sorted(steps)[-self._keep :], _best(steps, self._scores)}
+    return [step in kept for step in steps]
+
+
+def _best(steps: list[int], scores: Mapping[int, float]) -> int | None:
+  scored = [(scores[step], step) for step in steps if step in scores]
+  return max(scored)[1] if scored else None
+
+
+def _read_scores(path: Path) -> dict[int, float]:
+  try:
+    return {int(k): float(v) for k, v in json.loads(path.read_text()).items()}
+  except FileNotFoundError:
+    return {}
+  except (ValueError, AttributeError, TypeError) as error:
+    LOG.warning("%s is unreadable (%s): scores so far are lost", path, error)
+    return {}
+
+
+@contextlib.contextmanager
+def _stray_reads_ignored():
+  """Silences reads that outlive a failed restore.
+
+  Orbax reads all arrays at once and gives up at the first that fails; each of
+  the others then prints a traceback about a closed event loop. After a failure
+  the filter stays, because they come when they please.
+  """
+  previous = sys.unraisablehook
+
+  def hook(unraisable) -> None:
+    if "Event loop is closed" not in str(unraisable.exc_value):
+      previous(unraisable)
+
+  sys.unraisablehook = hook
+  yield
+  sys.unraisablehook = previous

@@ -1,0 +1,46 @@
+"""Switches of the training loop, as frozen dataclasses.
+
+No field has a default: every value, with its meaning and unit, stands once in
+`configs/base.py`.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """AdamW, its schedule, its guard, and the EMA copy (section 4.1)."""
+
+  learning_rate: float
+  warmup_steps: int
+  final_fraction: float
+  b1: float
+  b2: float
+  eps: float
+  weight_decay: float
+  clip_norm: float
+  ema_decay: float
+  max_skipped: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+  """Devices along each mesh axis; -1 takes all that remain."""
+
+  data: int
+  fsdp: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """When to save, how many to keep, and by which score the best is kept."""
+
+  every_steps: int
+  keep: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+  """Steps between log lines."""
+
+  every_steps: int

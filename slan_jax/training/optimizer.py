@@ -1,0 +1,87 @@
+"""AdamW with warm-up and linear decay (section 4.1 of the paper).
+
+The learning rate is a function of the training step, not of the optimiser's
+own count: a step that the non-finite guard skips still advances the schedule,
+so that a run always ends at its final rate.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from slan_jax.training import config
+
+Tree = Any
+
+# Leaves that weight decay must not touch although they may be 2-D when layers
+# are stacked: biases, norms, temperatures and the size scales p_w, p_h.
+UNDECAYED = re.compile(
+  r"(^|/)(bias|scale|mean|var|[^/]*temperature|[^/]*size_scale)$"
+)
+
+
+def make_schedule(
+  options: config.Optimizer, total_steps: int
+) -> Callable[[jax.Array], jax.Array]:
+  """Learning rate of a step: linear up, then linear down.
+
+  Args:
+    options: peak, warm-up steps and final fraction of the peak.
+    total_steps: optimiser steps of the run.
+
+  Returns:
+    int32 step -> float32 rate; step `warmup_steps` has the peak, and a step
+    numbered `total_steps`, one past the last, the final fraction of it.
+
+  Raises:
+    ValueError: the warm-up does not end before the run does.
+  """
+  warmup, peak = options.warmup_steps, options.learning_rate
+  if not 0 <= warmup < total_steps:
+    raise ValueError(
+      f"optimizer.warmup_steps={warmup} must be at least 0 and below "
+      f"total_steps={total_steps}; lower it or train longer"
+    )
+
+  def rate(step: jax.Array) -> jax.Array:
+    step = step.astype(jnp.float32)
+    # The first step already learns: step 0 of a warm-up counts as 1.
+    rising = (step + 1.0) / (warmup + 1.0)
+    done = (step - warmup) / (total_steps - warmup)
+    falling = 1.0 - (1.0 - options.final_fraction) * jnp.minimum(done, 1.0)
+    return peak * jnp.minimum(rising, falling)
+
+  return rate
+
+
+def decay_mask(params: Tree) -> Tree:
+  """True where weight decay applies: matrices that `UNDECAYED` does not name.
+
+  Args:
+    params: parameters, or a tree of their shapes.
+
+  Returns:
+    Tree of bool.
+  """
+
+  def decays(path, leaf) -> bool:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return leaf.ndim > 1 and not UNDECAYED.search(name)
+
+  return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def make_optimizer(options: config.Optimizer) -> optax.GradientTransformation:
+  """AdamW's direction: clip by global norm, Adam, decoupled weight decay.
+
+  The step multiplies the direction by minus the learning rate.
+  """
+  return optax.chain(
+    optax.clip_by_global_norm(options.clip_norm),
+    optax.scale_by_adam(b1=options.b1, b2=options.b2, eps=options.eps),
+    optax.add_decayed_weights(options.weight_decay, mask=decay_mask),
+  )

@@ -1,0 +1,75 @@
+"""Schedule, decay mask and direction against hand-computed numbers."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slan_jax.training.optimizer import (
+  decay_mask,
+  make_optimizer,
+  make_schedule,
+)
+from tests.training.toy import OPTIONS
+
+PLAIN = dataclasses.replace(OPTIONS, learning_rate=1.0, warmup_steps=4)
+
+
+def rates(options, total_steps: int) -> list[float]:
+  schedule = make_schedule(options, total_steps)
+  return [float(schedule(jnp.int32(step))) for step in range(total_steps + 1)]
+
+
+def test_schedule_rises_then_falls_to_zero():
+  expected = [0.2, 0.4, 0.6, 0.8, 1.0, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0.0]
+  np.testing.assert_allclose(rates(PLAIN, 10), expected, atol=1e-6)
+
+
+def test_schedule_without_warmup_and_with_a_floor():
+  options = dataclasses.replace(
+    PLAIN, learning_rate=2.0, warmup_steps=0, final_fraction=0.5
+  )
+  np.testing.assert_allclose(rates(options, 4), [2.0, 1.75, 1.5, 1.25, 1.0])
+
+
+def test_warmup_longer_than_the_run_is_refused():
+  with pytest.raises(ValueError, match=r"warmup_steps=4 .* total_steps=4"):
+    make_schedule(PLAIN, 4)
+
+
+def test_decay_spares_biases_norms_and_scales_even_when_stacked():
+  params = {
+    "layers": {
+      "attention": {"kernel": np.zeros((3, 4, 4)), "bias": np.zeros((3, 4))},
+      "norm": {"scale": np.zeros((3, 4)), "bias": np.zeros((3, 4))},
+    },
+    "frozen": {"mean": np.zeros((2, 4)), "var": np.zeros((2, 4))},
+    "itc_temperature": np.zeros(()),
+    "levels": {"size_scale": np.zeros((3, 2))},
+    "word": {"embedding": np.zeros((7, 4))},
+    "query": np.zeros((5,)),
+  }
+  assert decay_mask(params) == {
+    "layers": {
+      "attention": {"kernel": True, "bias": False},
+      "norm": {"scale": False, "bias": False},
+    },
+    "frozen": {"mean": False, "var": False},
+    "itc_temperature": False,
+    "levels": {"size_scale": False},
+    "word": {"embedding": True},
+    "query": False,
+  }
+
+
+def test_first_direction_by_hand():
+  """Clipped gradient (3, 4) / 5; Adam's first direction is its sign."""
+  optimizer = make_optimizer(dataclasses.replace(PLAIN, eps=0.1))
+  params = {"kernel": jnp.array([[2.0, -2.0]]), "bias": jnp.zeros((1,))}
+  gradient = {"kernel": jnp.array([[3.0, 4.0]]), "bias": jnp.zeros((1,))}
+  direction, _ = optimizer.update(gradient, optimizer.init(params), params)
+  # m/(sqrt(v) + eps) + decay * p, with m = g and v = g^2 after correction
+  expected = [[0.6 / 0.7 + 0.01 * 2.0, 0.8 / 0.9 - 0.01 * 2.0]]
+  np.testing.assert_allclose(direction["kernel"], expected, rtol=1e-5)
+  np.testing.assert_array_equal(direction["bias"], [0.0])

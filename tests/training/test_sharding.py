@@ -1,0 +1,107 @@
+"""Mesh, sharding table, and that no split of the work changes its result."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from slan_jax.training import config, sharding
+from slan_jax.training.state import abstract_state
+from tests.training.toy import (
+  OPTIONS,
+  build,
+  make_optimizer,
+  toy_batch,
+  toy_task,
+)
+
+
+def mesh_of(data: int, fsdp: int) -> jax.sharding.Mesh:
+  return sharding.make_mesh(config.Mesh(data=data, fsdp=fsdp))
+
+
+def test_minus_one_takes_the_remaining_devices():
+  assert dict(mesh_of(-1, 2).shape) == {"data": 4, "fsdp": 2}
+  assert dict(mesh_of(2, -1).shape) == {"data": 2, "fsdp": 4}
+
+
+@pytest.mark.parametrize("data, fsdp", [(3, 1), (-1, 3), (-1, -1), (0, 8)])
+def test_sizes_that_do_not_fit_are_named(data, fsdp):
+  with pytest.raises(ValueError, match=f"mesh.data={data}, mesh.fsdp={fsdp}"):
+    mesh_of(data, fsdp)
+
+
+def test_indivisible_batch_names_its_neighbours():
+  with pytest.raises(
+    ValueError, match=r"13 is not divisible by the 8.* 8 or 16"
+  ):
+    sharding.check_batch(13, mesh_of(-1, 1))
+  with pytest.raises(ValueError, match=r"use for example 8$"):
+    sharding.check_batch(5, mesh_of(-1, 1))
+  sharding.check_batch(16, mesh_of(-1, 1))
+
+
+BIG = sharding.SMALL_BYTES  # elements of four bytes: 4 MB
+
+
+@pytest.mark.parametrize(
+  "path, shape, expected",
+  [
+    ("text/dense/kernel", (512, BIG // 512), PartitionSpec("fsdp")),
+    # Stacked layers: the contracted dimension moves right.
+    ("layers/kernel", (3, 512, 2048), PartitionSpec(None, "fsdp")),
+    # 511 does not divide: the other side of the matrix does.
+    ("dense/kernel", (511, 2048), PartitionSpec(None, "fsdp")),
+    ("dense/kernel", (511, 2049), PartitionSpec()),
+    ("conv/kernel", (3, 3, 512, 512), PartitionSpec(None, None, "fsdp")),
+    ("word/embedding", (30522, 768), PartitionSpec(None, "fsdp")),
+    ("norm/scale", (BIG,), PartitionSpec()),
+    ("small/kernel", (512, 4), PartitionSpec()),
+  ],
+)
+def test_table(path, shape, expected):
+  assert sharding.parameter_spec(path, shape, 4, 4) == expected
+  assert sharding.parameter_spec(path, shape, 4, 1) == PartitionSpec()
+
+
+def test_moments_ema_and_queue_are_born_split(monkeypatch):
+  monkeypatch.setattr(sharding, "SMALL_BYTES", 0)
+  state = build(toy_task(), data=2, fsdp=4)[2]
+  expected = PartitionSpec("fsdp")
+  adam = state.opt_state[1]
+  for tree in (state.params, state.ema, adam.mu, adam.nu):
+    assert tree["encoder"]["kernel"].sharding.spec == expected
+    assert tree["encoder"]["bias"].sharding.spec == PartitionSpec()
+  assert state.carry["queue"].sharding.spec == PartitionSpec(("data", "fsdp"))
+  assert state.carry["queue"].addressable_shards[0].data.shape == (4, 16)
+
+
+def test_queue_that_does_not_divide_is_whole():
+  shapes = {"queue": jax.ShapeDtypeStruct((12, 3), np.float32)}
+  spec = sharding.carry_shardings(shapes, mesh_of(-1, 1))["queue"].spec
+  assert spec == PartitionSpec()
+
+
+def test_abstract_state_is_the_state():
+  task = toy_task()
+  mesh, like, state, _ = build(task, data=2, fsdp=2)
+  again = abstract_state(task, make_optimizer(OPTIONS), ema=True, mesh=mesh)
+  for a, b, c in zip(*map(jax.tree.leaves, (like, state, again))):
+    assert (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding)
+    assert a == c
+
+
+def test_mesh_does_not_change_losses_or_parameters(monkeypatch):
+  monkeypatch.setattr(sharding, "SMALL_BYTES", 0)
+  results = []
+  for data, fsdp in [(1, 1), (8, 1), (2, 4)]:
+    _, _, state, step = build(toy_task(), data=data, fsdp=fsdp)
+    history = []
+    for index in range(5):
+      state, metrics = step(state, toy_batch(index))
+      history.append([float(metrics[k][0]) for k in ("loss", "gradient_norm")])
+    results.append((history, jax.device_get(state.params)))
+  for history, params in results[1:]:
+    np.testing.assert_allclose(history, results[0][0], rtol=1e-5)
+    for a, b in zip(*map(jax.tree.leaves, (params, results[0][1]))):
+      np.testing.assert_allclose(a, b, atol=1e-5)

@@ -1,0 +1,111 @@
+"""A task small enough to compile in a moment, with every part a task can have:
+a carry, randomness, two stages with different metrics."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from slan_jax.tasks.task import Task
+from slan_jax.training import config
+from slan_jax.training.optimizer import make_optimizer, make_schedule
+from slan_jax.training.sharding import make_mesh
+from slan_jax.training.state import abstract_state, init_state
+from slan_jax.training.step import make_step
+
+IN, WIDTH, OUT, QUEUE = 8, 16, 4, 32
+OPTIONS = config.Optimizer(
+  learning_rate=0.05,
+  warmup_steps=2,
+  final_fraction=0.0,
+  b1=0.9,
+  b2=0.99,
+  eps=1e-8,
+  weight_decay=0.01,
+  clip_norm=1.0,
+  ema_decay=0.9,
+  max_skipped=3,
+)
+
+
+def toy_task(batch_size: int = 16, stages: tuple[int, ...] = (3,)) -> Task:
+  """Regression with a noisy hidden layer and a queue of past hidden states."""
+
+  def init(key: jax.Array) -> tuple[Any, Any]:
+    first, second = jax.random.split(key)
+    params = {
+      "encoder": {
+        "kernel": jax.random.normal(first, (IN, WIDTH)) / 3,
+        "bias": jnp.zeros((WIDTH,)),
+      },
+      "head": {"kernel": jax.random.normal(second, (WIDTH, OUT)) / 4},
+    }
+    return params, {"queue": jnp.zeros((QUEUE, WIDTH))}
+
+  def loss(params, ema, carry, batch, *, key, step, stage: int):
+    layer = params["encoder"]
+    states = jnp.tanh(batch["x"] @ layer["kernel"] + layer["bias"][None])
+    states += 0.01 * jax.random.normal(key, states.shape)
+    error = jnp.square(states @ params["head"]["kernel"] - batch["y"])
+    value = jnp.mean(error)
+    count = jnp.float32(error.size)
+    metrics = {"error": (jnp.sum(error), count)}
+    if stage == 1:
+      spread = jnp.mean(jnp.square(states @ carry["queue"].T))
+      value += 0.1 * spread
+      metrics["spread"] = (spread, jnp.ones(()))
+    queue = jnp.concatenate([states, carry["queue"]])[:QUEUE]
+    return value, (metrics, {"queue": jax.lax.stop_gradient(queue)})
+
+  spec = {
+    "x": jax.ShapeDtypeStruct((batch_size, IN), jnp.float32),
+    "y": jax.ShapeDtypeStruct((batch_size, OUT), jnp.float32),
+  }
+  return Task("toy", spec, init, loss, {}, stages)
+
+
+def toy_batch(index: int, batch_size: int = 16) -> dict[str, np.ndarray]:
+  """The batch at a position of the toy's endless data."""
+  rng = np.random.default_rng(index)
+  x = rng.normal(size=(batch_size, IN)).astype(np.float32)
+  return {"x": x, "y": np.sin(x[:, :OUT])}
+
+
+def build(
+  task: Task,
+  *,
+  data: int = 1,
+  fsdp: int = 1,
+  total_steps: int = 20,
+  ema: bool = True,
+  seed: int = 0,
+):
+  """Mesh, abstract state, state and step of a task on data x fsdp devices."""
+  devices = jax.devices()[: data * fsdp]
+  mesh = make_mesh(config.Mesh(data=data, fsdp=fsdp), devices)
+  optimizer = make_optimizer(OPTIONS)
+  like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
+  state = init_state(task, optimizer, seed=seed, ema=ema, mesh=mesh)
+  step = make_step(
+    task,
+    optimizer,
+    make_schedule(OPTIONS, total_steps),
+    ema_decay=OPTIONS.ema_decay if ema else 0.0,
+    state=like,
+    mesh=mesh,
+  )
+  return mesh, like, state, step
+
+
+def assert_trees_equal(first, second) -> None:
+  """Same structure, same names, same bits."""
+  left = jax.tree_util.tree_leaves_with_path(first)
+  right = jax.tree_util.tree_leaves_with_path(second)
+  assert [path for path, _ in left] == [path for path, _ in right]
+  for (path, a), (_, b) in zip(left, right):
+    if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+      a, b = jax.random.key_data(a), jax.random.key_data(b)
+    np.testing.assert_array_equal(
+      np.asarray(a), np.asarray(b), err_msg=jax.tree_util.keystr(path)
+    )
