@@ -4,12 +4,14 @@ Axis letters: E examples (an image with one caption), P phrases, N tokens,
 L levels of the region adaptor, R regions, h and w cells of the map.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from slan_jax.evaluation import evaluator, phrase_recall
 from slan_jax.evaluation.evaluator import Batching, Predict, Tree
+from slan_jax.evaluation.overlap import enclosing
 from slan_jax.evaluation.phrase_recall import Truth
 
 PROTOCOL = (
@@ -170,3 +172,64 @@ def metrics_levels(metrics: dict[str, float]) -> int:
   return max(
     int(name[len(prefix) :]) for name in metrics if name.startswith(prefix)
   )
+
+
+def take_snapshot(
+  predict: Predict,
+  params: Tree,
+  examples: Examples,
+  *,
+  captions: Sequence[str],
+  phrases: Sequence[Sequence[str]],
+  step: int,
+  batching: Batching,
+) -> dict[str, np.ndarray]:
+  """What the model sees in a few examples, for `snapshot.save_snapshot`.
+
+  Args:
+    predict: holds ground.
+    params: its parameters.
+    examples: the few; a phrase without an annotated box has an empty truth.
+    captions: their texts.
+    phrases: their phrases in words, in the order of `phrase_tokens`.
+    step: optimiser steps behind the parameters.
+    batching: how they are fed; the size of evaluation spares a compilation.
+
+  Returns:
+    The arrays of a snapshot.
+  """
+  parts = [
+    evaluator.take(ground(predict, params, examples, rows, batching), slice(n))
+    for rows, n in evaluator.batches(len(captions), batching.size)
+  ]
+  states = {name: np.concatenate([x[name] for x in parts]) for name in parts[0]}
+  most = examples.phrase_tokens.shape[1]
+  truth = np.full((len(captions), most, 4), np.nan)
+  names = np.full((len(captions), most), "", dtype=object)
+  for row, truths in enumerate(examples.truths):
+    names[row, : len(phrases[row])] = list(phrases[row])
+    for phrase, known in enumerate(truths):
+      if len(known.boxes):
+        truth[row, phrase] = enclosing(np.asarray(known.boxes))[0]
+  phrase_scores = [
+    phrase_recall.phrase_mean(scores, tokens.astype(bool), weight)
+    for scores, tokens, weight in zip(
+      states["scores"], examples.phrase_tokens, states["token_weight"]
+    )
+  ]
+  nothing = np.zeros((len(captions), 0, 4))
+  proposals = states.get("proposals", nothing)
+  return {
+    "step": np.array(step),
+    "image": np.asarray(examples.images[np.arange(len(captions))]),
+    "caption": np.array([str(caption) for caption in captions]),
+    "phrase": names.astype(str),
+    "phrase_scores": np.stack(phrase_scores).astype(np.float32),
+    "boxes": states["boxes"].astype(np.float32),
+    "region_mask": states["region_mask"].astype(bool),
+    "proposals": proposals.astype(np.float32),
+    "proposal_score": np.asarray(
+      states.get("proposal_score", proposals[..., 0]), np.float32
+    ),
+    "truth": truth,
+  }

@@ -5,10 +5,10 @@ The keys and the metric names are a stable contract, see docs/CONTRACTS.md.
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from slan_jax.evaluation.files import write_atomically
 
 # Key -> type, in the order they are written.
 KEYS = {
@@ -22,28 +22,6 @@ KEYS = {
   "chance": dict,
   "untrained": dict,
 }
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-  """Writes a file whole or not at all, also when the process is killed.
-
-  Args:
-    path: the file; its directory is made when missing.
-    content: its bytes.
-  """
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-  try:
-    with os.fdopen(handle, "wb") as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
-  except BaseException:
-    os.unlink(name)
-    raise
 
 
 def complete(

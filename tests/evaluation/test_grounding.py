@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.evaluation import evaluator, grounding
+from slan_jax.evaluation import evaluator, grounding, snapshot
 from slan_jax.evaluation.phrase_recall import Truth
 
 QUADRANTS = np.array(
@@ -88,3 +88,24 @@ def test_batch_size_changes_nothing(size):
 def test_boxes_are_clipped_to_the_image():
   boxes = grounding.to_xyxy(np.array([0.0, 0.5, 0.5, 2.0]))
   np.testing.assert_allclose(boxes, [0, 0, 0.25, 1])
+
+
+def test_snapshot_holds_what_pictures_need(tmp_path):
+  def proposing(params, images, tokens, mask):
+    boxes = jnp.broadcast_to(jnp.asarray(QUADRANTS), (len(images), 4, 4))
+    found = ground(params, images, tokens, mask)
+    return found | {"proposals": boxes, "proposal_score": boxes[..., 0]}
+
+  for function, proposals in ((ground, 0), (proposing, 4)):
+    arrays = grounding.take_snapshot(
+      {"ground": function}, {}, examples(), captions=["a b", "c d", "b a"],
+      phrases=[["a", "b"], ["c", "d"], ["b"]], step=5,
+      batching=evaluator.Batching(2, 1, progress=False),
+    )  # fmt: skip
+    snapshot.save_snapshot(tmp_path, arrays)
+    assert arrays["proposals"].shape == (3, proposals, 4)
+  np.testing.assert_array_equal(
+    arrays["phrase_scores"][1, :, 1].argmax(-1), [2, 3]
+  )
+  np.testing.assert_allclose(arrays["truth"][0, 0], CORNERS[0])
+  assert np.isnan(arrays["truth"][2, 0]).all() and arrays["phrase"][2, 1] == ""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from slan_jax.evaluation import report
+from slan_jax.evaluation import files, report
 
 
 def outcome():
@@ -42,7 +42,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   def fail(*_):
     raise OSError("disk full")
 
-  monkeypatch.setattr(report.os, "replace", fail)
+  monkeypatch.setattr(files.os, "replace", fail)
   with pytest.raises(OSError, match="disk full"):
     report.write_report(path, complete(score="itm"))
   assert report.read_report(path)["score"] == "sum"
