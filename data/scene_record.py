@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,8 +19,25 @@ _JPEG = [
   *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 ]
 
-# name, picture, (width, height), captions, evaluation fields
-SceneRecord = tuple[str, bytes, tuple[int, int], list[str], dict]
+
+class SceneRecord(NamedTuple):
+  """A scene drawn and described.
+
+  Attributes:
+    name: Unique within the data set.
+    image: Encoded picture.
+    side: Its side in pixels.
+    captions: Descriptions; the first names every object in full.
+    shapes: Shape of each object.
+    boxes: [n, 4] float32 xyxy in [0, 1], what is visible of each object.
+  """
+
+  name: str
+  image: bytes
+  side: int
+  captions: list[Caption]
+  shapes: list[str]
+  boxes: np.ndarray
 
 
 def draft(
@@ -65,7 +83,7 @@ def scene_record(
     attempt: Which of the scenes that could stand at this number.
 
   Returns:
-    Arguments of `schema.record`.
+    The scene.
   """
   level = LEVELS[name]
   items, rng = draft(level, seed, split, number, attempt)
@@ -75,26 +93,11 @@ def scene_record(
     wording, items, count=CAPTIONS, longest=level.longest
   )
   _, encoded = cv2.imencode(".jpg", picture[..., ::-1], _JPEG)
-  return (
-    f"{split}-{number:06d}",
-    encoded.tobytes(),
-    (level.side, level.side),
-    [caption.text for caption in captions],
-    _evaluation(items, captions, boxes),
+  return SceneRecord(
+    name=f"{split}-{number:06d}",
+    image=encoded.tobytes(),
+    side=level.side,
+    captions=captions,
+    shapes=[item.shape for item in items],
+    boxes=boxes,
   )
-
-
-def _evaluation(
-  items: list[Item], captions: list[Caption], boxes: np.ndarray
-) -> dict[str, list[tuple]]:
-  phrases, phrase_boxes = [], []
-  for number, caption in enumerate(captions):
-    for phrase in caption.phrases:
-      phrase_boxes += [(len(phrases), boxes[item]) for item in phrase.items]
-      phrases.append((phrase.text, number, phrase.start, phrase.end))
-  objects = [(item.shape, box, False) for item, box in zip(items, boxes)]
-  return {
-    "phrases": phrases,
-    "phrase_boxes": phrase_boxes,
-    "objects": objects,
-  }

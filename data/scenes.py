@@ -62,10 +62,12 @@ class Scenes(CaptionBuilder):
 
   def records(self, split: str) -> Iterator[Record]:
     count = self._sizes[split]
-    for fields in _drawn(self._jobs(split), count, self._processes):
-      *required, evaluation = fields
+    told: set[str] = set()
+    for scene in _drawn(self._jobs(split), count, self._processes):
       self.report.count_read()
-      yield record(*required, **evaluation)
+      if split != "train":
+        scene = _without_repeats(scene, told)
+      yield _record(scene)
 
   def _jobs(self, split: str) -> Iterator[tuple]:
     count = self._sizes[split]
@@ -79,6 +81,35 @@ class Scenes(CaptionBuilder):
 
 class ScenesHard(Scenes):
   """Scenes of 1 to 6 objects at 128 pixels with overlap and clutter."""
+
+
+def _without_repeats(scene: SceneRecord, told: set[str]) -> SceneRecord:
+  """Drops captions that were told of an earlier picture of a gallery.
+
+  First captions are distinct already: they name different objects.
+  """
+  first, *others = scene.captions
+  kept = [first, *(c for c in others if c.text not in told)]
+  told.update(caption.text for caption in kept)
+  return scene._replace(captions=kept)
+
+
+def _record(scene: SceneRecord) -> Record:
+  phrases, phrase_boxes = [], []
+  for number, caption in enumerate(scene.captions):
+    for phrase in caption.phrases:
+      boxes = scene.boxes[list(phrase.items)]
+      phrase_boxes += [(len(phrases), box) for box in boxes]
+      phrases.append((phrase.text, number, phrase.start, phrase.end))
+  return record(
+    scene.name,
+    scene.image,
+    (scene.side, scene.side),
+    [caption.text for caption in scene.captions],
+    phrases=phrases,
+    phrase_boxes=phrase_boxes,
+    objects=[(s, box, False) for s, box in zip(scene.shapes, scene.boxes)],
+  )
 
 
 def _drawn(

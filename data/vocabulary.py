@@ -51,6 +51,7 @@ def learned_tokenizer(captions: Iterable[str], size: int) -> Tokenizer:
 
 
 def _bert(tokenizer: Tokenizer) -> Tokenizer:
+  tokenizer.add_special_tokens(list(SPECIAL))
   tokenizer.normalizer = BertNormalizer(lowercase=True)
   tokenizer.pre_tokenizer = BertPreTokenizer()
   tokenizer.decoder = WordPieceDecoder(prefix="##")

@@ -1,0 +1,90 @@
+"""What the input wing is told: training batches and evaluation batches."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+  """Everything a training batch depends on, besides the position.
+
+  Attributes:
+    split: Split of the prepared directory.
+    tokenizer: "dataset", a directory or a hub name.
+    word_classes: "dataset", "builtin" or a JSON file.
+    image_size: S, pixels of the square picture.
+    max_length: N, tokens of a text with [CLS] and [SEP].
+    batch_size: Examples of one step over all processes.
+    seed: Of order, augmentation, captions and negatives.
+    crop_scale: Least and largest share of the area that a crop covers.
+    flip: Whether half of the pictures are mirrored, with their captions.
+    randaugment: Number of operations and magnitude of 10; (0, 0) = off.
+    caption: "random" draws one at each visit, "first" takes the first.
+    hard_negatives: H, captions per picture with one word swapped.
+    threads: Threads of this process that prepare batches.
+    prefetch: Batches prepared ahead.
+    process_index: This process.
+    process_count: Processes that share each batch.
+  """
+
+  split: str
+  tokenizer: str
+  word_classes: str
+  image_size: int
+  max_length: int
+  batch_size: int
+  seed: int
+  crop_scale: tuple[float, float]
+  flip: bool
+  randaugment: tuple[int, int]
+  caption: str
+  hard_negatives: int
+  threads: int
+  prefetch: int
+  process_index: int = 0
+  process_count: int = 1
+
+  def __post_init__(self):
+    low, high = self.crop_scale
+    self._require(0 < low <= high <= 1, "crop_scale", "0 < least <= most <= 1")
+    self._require(self.image_size >= 8, "image_size", "at least 8 pixels")
+    self._require(self.batch_size >= 1, "batch_size", "at least 1")
+    self._require(self.hard_negatives >= 0, "hard_negatives", "0 or more")
+    self._require(self.threads >= 1, "threads", "at least 1")
+    self._require(self.prefetch >= 1, "prefetch", "at least 1")
+    number, magnitude = self.randaugment
+    good = number >= 0 and 0 <= magnitude <= 10
+    self._require(good, "randaugment", "(0 or more, 0 to 10)")
+    choices = ("random", "first")
+    self._require(self.caption in choices, "caption", "'random' or 'first'")
+    if not 0 <= self.process_index < self.process_count:
+      raise ValueError(
+        f"process {self.process_index} of {self.process_count} cannot be"
+      )
+    if self.batch_size % self.process_count:
+      raise ValueError(
+        f"batch_size {self.batch_size} is not divisible by the "
+        f"{self.process_count} processes"
+      )
+
+  def _require(self, good: bool, name: str, expected: str) -> None:
+    if not good:
+      raise ValueError(
+        f"{name} is {getattr(self, name)!r}; expected {expected}"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """What evaluation batches depend on.
+
+  Attributes:
+    tokenizer: "dataset", a directory or a hub name.
+    image_size: S, pixels of the square picture.
+    max_length: N, tokens of a text with [CLS] and [SEP].
+    batch_size: Rows of a batch; the last one is padded.
+  """
+
+  tokenizer: str
+  image_size: int
+  max_length: int
+  batch_size: int

@@ -1,0 +1,135 @@
+"""Evaluation of retrieval: a gallery of pictures and the texts about them."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from slan_jax.input import image
+from slan_jax.input.config import EvaluationConfig
+from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.source import TrainingSource
+from slan_jax.input.text import TextEncoder, load_encoder
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+  """Pictures and texts in stored order.
+
+  Attributes:
+    ids: Name of each picture.
+    image_ids: [I] int64, stable number of each picture.
+    texts: The captions.
+    text_image: [T] int32, row of the picture that each text is about.
+    skipped: Records left out, by reason.
+    encoder: The tokenizer.
+  """
+
+  ids: list[str]
+  image_ids: np.ndarray
+  texts: list[str]
+  text_image: np.ndarray
+  skipped: Counter[str]
+  encoder: TextEncoder
+  config: EvaluationConfig
+  encoded_images: list[bytes] = dataclasses.field(repr=False)
+
+  def image_batches(self) -> Iterator[Batch]:
+    """Yields image [B, S, S, 3] uint8 and row_mask [B] bool."""
+    for rows, mask in padded_rows(len(self.ids), self.config.batch_size):
+      pictures = [self.image(row) for row in rows]
+      yield {"image": np.stack(pictures), "row_mask": mask}
+
+  def text_batches(self) -> Iterator[Batch]:
+    """Yields text [B, N] int32, text_mask [B, N] and row_mask [B] bool."""
+    for rows, mask in padded_rows(len(self.texts), self.config.batch_size):
+      encoded = self.encoder([self.texts[row] for row in rows])
+      yield {
+        "text": encoded.ids,
+        "text_mask": encoded.mask,
+        "row_mask": mask,
+      }
+
+  def image(self, row: int) -> np.ndarray:
+    """One picture, [S, S, 3] uint8."""
+    picture = image.decode(self.encoded_images[row])
+    return image.resize(picture, self.config.image_size)
+
+
+def retrieval_split(
+  directory: str | Path,
+  split: str,
+  config: EvaluationConfig,
+  *,
+  limit: int | None = None,
+  captions: str = "all",
+) -> Gallery:
+  """Reads a gallery.
+
+  Args:
+    directory: A prepared directory.
+    split: Name of the split.
+    config: Sizes.
+    limit: Pictures at most, the first ones; None = every one.
+    captions: "all" or only the "first" of each picture.
+
+  Returns:
+    The gallery. Records of one picture are joined; a picture that cannot be
+    used or has no caption is left out and counted.
+
+  Raises:
+    InputError: The data cannot be opened, or nothing is left.
+  """
+  source = TrainingSource(directory, split)
+  encoder = load_encoder(config.tokenizer, config.max_length, directory)
+  rows: dict[int, int] = {}  # of a picture, by its number
+  ids, encoded, texts, text_image = [], [], [], []
+  skipped: Counter[str] = Counter()
+  for number in range(len(source)):
+    try:
+      record = source[number]
+      spoken = [text for text in record.captions if text.strip()]
+      if not spoken:
+        raise BadRecord("empty caption")
+      if record.image_id not in rows:
+        if limit is not None and len(rows) == limit:
+          continue
+        image.decode(record.image)
+        rows[record.image_id] = len(rows)
+        ids.append(record.id)
+        encoded.append(record.image)
+    except BadRecord as error:
+      skipped[str(error)] += 1
+      continue
+    spoken = spoken[:1] if captions == "first" else spoken
+    texts += spoken
+    text_image += [rows[record.image_id]] * len(spoken)
+  if not ids:
+    raise InputError(f"{directory}: split {split!r} has no usable record")
+  order = np.argsort(text_image, kind="stable")
+  return Gallery(
+    ids=ids,
+    image_ids=np.array(list(rows), np.int64),
+    texts=[texts[place] for place in order],
+    text_image=np.array(text_image, np.int32)[order],
+    skipped=skipped,
+    encoder=encoder,
+    config=config,
+    encoded_images=encoded,
+  )
+
+
+def padded_rows(
+  count: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Row numbers [B] of each batch and a mask [B] that is False on padding.
+
+  The last batch repeats its last row: every row is masked in exactly once.
+  """
+  for first in range(0, count, batch_size):
+    rows = np.arange(first, first + batch_size)
+    yield np.minimum(rows, count - 1), rows < count

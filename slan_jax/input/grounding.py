@@ -1,0 +1,170 @@
+"""Evaluation of grounding: captions whose noun phrases have boxes."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from slan_jax.input import image
+from slan_jax.input.config import EvaluationConfig
+from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.gallery import Batch, padded_rows
+from slan_jax.input.source import EvaluationSource, Phrase
+from slan_jax.input.text import TextEncoder, load_encoder
+
+# Side of a square of the same area, fraction of the image: in between the
+# small and the large objects of the scenes.
+_LARGE = 0.25
+
+
+class GroundedPhrase(NamedTuple):
+  """A phrase to be found, for the host only.
+
+  Attributes:
+    text: The phrase.
+    boxes: [M, 4] float32 xyxy in [0, 1]; any of them is right.
+    size: "small" or "large", by the mean area of its boxes.
+    objects: Number of objects in the picture.
+    has_tokens: False when the phrase lies beyond the text's length: the model
+      cannot see it and it counts as a miss.
+  """
+
+  text: str
+  boxes: np.ndarray
+  size: str
+  objects: int
+  has_tokens: bool
+
+
+class GroundingExample(NamedTuple):
+  """One caption of one picture with its phrases."""
+
+  id: str
+  image: bytes
+  caption: str
+  phrases: list[GroundedPhrase]
+  phrase_tokens: np.ndarray  # [P', N] bool
+
+
+@dataclasses.dataclass(frozen=True)
+class GroundingSplit:
+  """Examples in stored order.
+
+  Attributes:
+    examples: One per caption that has phrases with boxes.
+    phrases_per_row: P, the largest number of phrases of a caption.
+    skipped: Records and phrases left out, by reason.
+    encoder: The tokenizer.
+  """
+
+  examples: list[GroundingExample]
+  phrases_per_row: int
+  skipped: Counter[str]
+  encoder: TextEncoder
+  config: EvaluationConfig
+
+  def batches(self) -> Iterator[tuple[Batch, list[list[GroundedPhrase]]]]:
+    """Yields arrays of one shape and the phrases of each row.
+
+    The arrays are image [B, S, S, 3] uint8, text [B, N] int32, text_mask
+    [B, N], phrase_tokens [B, P, N], phrase_mask [B, P] and row_mask [B] bool.
+    A padded row has no phrases.
+    """
+    for rows, mask in padded_rows(len(self.examples), self.config.batch_size):
+      examples = [self.examples[row] for row in rows]
+      encoded = self.encoder([example.caption for example in examples])
+      shape = (len(rows), self.phrases_per_row, self.config.max_length)
+      tokens = np.zeros(shape, bool)
+      for row, example in enumerate(examples):
+        if mask[row]:
+          tokens[row, : len(example.phrases)] = example.phrase_tokens
+      batch = {
+        "image": np.stack([self._picture(example) for example in examples]),
+        "text": encoded.ids,
+        "text_mask": encoded.mask,
+        "phrase_tokens": tokens,
+        "phrase_mask": tokens.any(-1),
+        "row_mask": mask,
+      }
+      pairs = zip(examples, mask)
+      yield batch, [example.phrases if real else [] for example, real in pairs]
+
+  def _picture(self, example: GroundingExample) -> np.ndarray:
+    picture = image.decode(example.image)
+    return image.resize(picture, self.config.image_size)
+
+
+def grounding_split(
+  directory: str | Path,
+  split: str,
+  config: EvaluationConfig,
+  *,
+  limit: int | None = None,
+  captions: str = "all",
+) -> GroundingSplit:
+  """Reads the captions whose phrases have boxes.
+
+  Args:
+    directory: A prepared directory.
+    split: Name of the split.
+    config: Sizes.
+    limit: Records at most, the first ones; None = every one.
+    captions: "all" or only the "first" of each picture.
+
+  Returns:
+    The examples. Phrases without a box are left out and counted.
+
+  Raises:
+    InputError: The data cannot be opened, or no phrase has a box.
+  """
+  source = EvaluationSource(directory, split)
+  encoder = load_encoder(config.tokenizer, config.max_length, directory)
+  examples: list[GroundingExample] = []
+  skipped: Counter[str] = Counter()
+  for number in range(min(limit or len(source), len(source))):
+    try:
+      record, phrases, _, boxes, _ = source[number]
+      image.decode(record.image)
+    except BadRecord as error:
+      skipped[str(error)] += 1
+      continue
+    spoken = record.captions[:1] if captions == "first" else record.captions
+    for place, caption in enumerate(spoken):
+      named = [phrase for phrase in phrases if phrase.caption == place]
+      boxed = [phrase for phrase in named if len(phrase.boxes)]
+      skipped["phrase without box"] += len(named) - len(boxed)
+      if boxed:
+        tokens = encoder.span_tokens(caption, [p.span for p in boxed])
+        grounded = [
+          _grounded(phrase, len(boxes), row)
+          for phrase, row in zip(boxed, tokens)
+        ]
+        examples.append(
+          GroundingExample(record.id, record.image, caption, grounded, tokens)
+        )
+  if not examples:
+    raise InputError(f"{directory}: split {split!r} has no phrases with boxes")
+  return GroundingSplit(
+    examples=examples,
+    phrases_per_row=max(len(example.phrases) for example in examples),
+    skipped=+skipped,
+    encoder=encoder,
+    config=config,
+  )
+
+
+def _grounded(
+  phrase: Phrase, objects: int, tokens: np.ndarray
+) -> GroundedPhrase:
+  sides = phrase.boxes[:, 2:] - phrase.boxes[:, :2]
+  large = np.sqrt(sides.prod(-1).mean()) >= _LARGE
+  return GroundedPhrase(
+    text=phrase.text,
+    boxes=phrase.boxes,
+    size="large" if large else "small",
+    objects=objects,
+    has_tokens=bool(tokens.any()),
+  )

@@ -1,0 +1,285 @@
+"""Pictures: decoding, training augmentation, evaluation resizing.
+
+Arrays are [height, width, 3] uint8 RGB. Augmentation follows BLIP's
+pre-training recipe (random resized crop, flip, RandAugment without colour
+operations); every choice comes from the generator that is handed in.
+"""
+
+import io
+import math
+import random
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from slan_jax.input.errors import BadRecord
+
+SMALLEST_SIDE = 8  # pixels; anything less is not a picture
+_GREY = (128, 128, 128)  # what a moved picture leaves bare
+_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {  # JPEG decodes at these fractions by skipping frequencies
+  2: cv2.IMREAD_REDUCED_COLOR_2,
+  4: cv2.IMREAD_REDUCED_COLOR_4,
+  8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def decode(data: bytes, *, reduction: int = 1) -> np.ndarray:
+  """Decodes a picture.
+
+  Args:
+    data: A JPEG, PNG or other file that OpenCV or Pillow reads.
+    reduction: 1, 2, 4 or 8: decode at this fraction of the size, which is
+      faster for JPEG.
+
+  Returns:
+    [h, w, 3] uint8 RGB, in stored orientation, as boxes refer to.
+
+  Raises:
+    BadRecord: It is cut short, not a picture, or under 8 pixels.
+  """
+  if _cut_short(data):
+    raise BadRecord("corrupt image")
+  buffer = np.frombuffer(data, np.uint8)
+  picture = None
+  if len(buffer):
+    flags = _FLAGS
+    if reduction > 1:
+      flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(buffer, flags)
+    if picture is not None and reduction > 1:
+      picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+  if picture is None:
+    picture = _decode_with_pillow(data)
+  if min(picture.shape[:2]) * reduction < SMALLEST_SIDE:
+    raise BadRecord("image under 8 pixels")
+  return picture
+
+
+def _cut_short(data: bytes) -> bool:
+  """Whether a JPEG lacks its end: OpenCV would fill the rest with grey."""
+  if data[:2] != b"\xff\xd8" or b"\xff\xd9" in data[-64:]:
+    return False
+  try:
+    with Image.open(io.BytesIO(data)) as picture:
+      picture.load()
+  except Exception:
+    return True
+  return False
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+  """Formats that OpenCV does not read, such as GIF or CMYK TIFF."""
+  try:
+    with Image.open(io.BytesIO(data)) as picture:
+      return np.asarray(picture.convert("RGB"))
+  except Exception as error:
+    raise BadRecord("corrupt image") from error
+
+
+def resize(picture: np.ndarray, side: int) -> np.ndarray:
+  """Bicubic resize to a square as evaluation does: proportions are not kept.
+
+  Pillow's filter is the one that published scores were measured with.
+  """
+  if picture.shape[:2] == (side, side):
+    return picture
+  resized = Image.fromarray(picture).resize((side, side), Image.BICUBIC)
+  return np.asarray(resized)
+
+
+def crop_window(
+  size: tuple[int, int], scale: tuple[float, float], rng: random.Random
+) -> tuple[int, int, int, int]:
+  """Window of a random resized crop, as torchvision draws it.
+
+  Args:
+    size: Width and height of the picture in pixels.
+    scale: Least and largest share of the area; (1, 1) keeps the whole.
+    rng: Source of the choices.
+
+  Returns:
+    Left, top, width and height in pixels.
+  """
+  width, height = size
+  if scale == (1.0, 1.0):
+    return 0, 0, width, height
+  for _ in range(10):
+    area = width * height * rng.uniform(*scale)
+    ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+    w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+    if 0 < w <= width and 0 < h <= height:
+      left = int(rng.random() * (width - w + 1))
+      top = int(rng.random() * (height - h + 1))
+      return left, top, w, h
+  w = min(width, round(height * 4 / 3))
+  h = min(height, round(width * 4 / 3))
+  return (width - w) // 2, (height - h) // 2, w, h
+
+
+def decode_crop(
+  data: bytes,
+  size: tuple[int, int],
+  side: int,
+  scale: tuple[float, float],
+  rng: random.Random,
+) -> np.ndarray:
+  """Decodes a picture and resizes a random window of it to a square.
+
+  Large JPEGs are decoded at the coarsest resolution that still has a pixel
+  for every one of the result.
+
+  Args:
+    data: The encoded picture.
+    size: Its width and height in pixels.
+    side: Side of the result in pixels.
+    scale: Share of the area that the window covers.
+    rng: Source of the choices.
+
+  Returns:
+    [side, side, 3] uint8 RGB.
+
+  Raises:
+    BadRecord: The picture cannot be used.
+  """
+  left, top, width, height = crop_window(size, scale, rng)
+  reduction = 1
+  while reduction < 8 and min(width, height) >= 2 * reduction * side:
+    reduction *= 2
+  picture = decode(data, reduction=reduction)
+  expected = tuple(-(-pixels // reduction) for pixels in size)
+  if picture.shape[1::-1] != expected:
+    raise BadRecord("image size differs from its record")
+  window = picture[
+    top // reduction : (top + height) // reduction,
+    left // reduction : (left + width) // reduction,
+  ]
+  shrinks = min(window.shape[:2]) > side
+  how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+  return cv2.resize(window, (side, side), interpolation=how)
+
+
+def flip(picture: np.ndarray) -> np.ndarray:
+  """Mirrors left and right."""
+  return cv2.flip(picture, 1)
+
+
+def rand_augment(
+  picture: np.ndarray, number: int, magnitude: int, rng: random.Random
+) -> np.ndarray:
+  """RandAugment without colour operations, as BLIP pre-trains.
+
+  Args:
+    picture: [h, w, 3] uint8.
+    number: Operations drawn, with replacement.
+    magnitude: Strength, 0 to 10.
+    rng: Source of the choices.
+
+  Returns:
+    [h, w, 3] uint8.
+  """
+  for _ in range(number):
+    operation = _OPERATIONS[int(rng.random() * len(_OPERATIONS))]
+    picture = operation(picture, magnitude / 10, rng)
+  return picture
+
+
+Operation = Callable[[np.ndarray, float, random.Random], np.ndarray]
+
+
+def _identity(picture, strength, rng):
+  del strength, rng
+  return picture
+
+
+def _auto_contrast(picture, strength, rng):
+  """Stretches each channel to the full range; a flat one stays."""
+  del strength, rng
+  planes = []
+  for plane in cv2.split(picture):
+    low, high, _, _ = cv2.minMaxLoc(plane)
+    if high > low:
+      plane = cv2.normalize(plane, None, 0, 255, cv2.NORM_MINMAX)
+    planes.append(plane)
+  return cv2.merge(planes)
+
+
+def _equalize(picture, strength, rng):
+  """Flattens the histogram of each channel."""
+  del strength, rng
+  return cv2.merge([cv2.equalizeHist(plane) for plane in cv2.split(picture)])
+
+
+def _brightness(picture, strength, rng):
+  del rng
+  return cv2.convertScaleAbs(picture, alpha=0.1 + 1.8 * strength)
+
+
+def _sharpness(picture, strength, rng):
+  """Blends with a smoothed copy; above 1 it moves away from it."""
+  del rng
+  factor = 0.1 + 1.8 * strength
+  smooth = cv2.filter2D(picture, -1, _SMOOTH)
+  return cv2.addWeighted(picture, factor, smooth, 1 - factor, 0.0)
+
+
+_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
+
+
+def _sign(rng: random.Random) -> float:
+  return 1.0 if rng.random() < 0.5 else -1.0
+
+
+def _moved(picture: np.ndarray, matrix) -> np.ndarray:
+  height, width = picture.shape[:2]
+  return cv2.warpAffine(
+    picture,
+    np.array(matrix, np.float32),
+    (width, height),
+    flags=cv2.INTER_LINEAR,
+    borderValue=_GREY,
+  )
+
+
+def _shear_x(picture, strength, rng):
+  return _moved(picture, [[1, 0.3 * strength * _sign(rng), 0], [0, 1, 0]])
+
+
+def _shear_y(picture, strength, rng):
+  return _moved(picture, [[1, 0, 0], [0.3 * strength * _sign(rng), 1, 0]])
+
+
+def _translate_x(picture, strength, rng):
+  shift = _FARTHEST * strength * _sign(rng) * picture.shape[1]
+  return _moved(picture, [[1, 0, shift], [0, 1, 0]])
+
+
+def _translate_y(picture, strength, rng):
+  shift = _FARTHEST * strength * _sign(rng) * picture.shape[0]
+  return _moved(picture, [[1, 0, 0], [0, 1, shift]])
+
+
+_FARTHEST = 10 / 224  # BLIP moves by up to 10 pixels of 224
+
+
+def _rotate(picture, strength, rng):
+  height, width = picture.shape[:2]
+  centre = ((width - 1) / 2, (height - 1) / 2)
+  angle = 30 * strength * _sign(rng)
+  return _moved(picture, cv2.getRotationMatrix2D(centre, angle, 1.0))
+
+
+_OPERATIONS: tuple[Operation, ...] = (
+  _identity,
+  _auto_contrast,
+  _equalize,
+  _brightness,
+  _sharpness,
+  _shear_x,
+  _shear_y,
+  _translate_x,
+  _translate_y,
+  _rotate,
+)
