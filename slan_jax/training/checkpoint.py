@@ -58,7 +58,6 @@ class Checkpoints:
         preservation_policy=_NewestAndBest(keep, self._scores),
         cleanup_tmp_directories=not read_only,
         create=not read_only,
-        read_only=read_only,
       ),
     )
 

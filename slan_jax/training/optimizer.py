@@ -20,7 +20,7 @@ Tree = Any
 # Leaves that weight decay must not touch although they may be 2-D when layers
 # are stacked: biases, norms, temperatures and the size scales p_w, p_h.
 UNDECAYED = re.compile(
-  r"(^|/)(bias|scale|mean|var|[^/]*temperature|[^/]*size_scale)$"
+  r"(^|/)(bias|scale|gain|mean|var|log_scale|[^/]*temperature)$"
 )
 
 

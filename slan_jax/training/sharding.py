@@ -22,7 +22,7 @@ Tree = Any
 # part of a path decides; what no row names stays whole on every device.
 RULES: tuple[tuple[str, tuple[int, ...]], ...] = (
   (r"kernel$", (-2, -1)),  # [.., in, out]: the product contracts `in`
-  (r"embedding$", (-1, -2)),  # [words, D]: the tied head contracts D
+  (r"word$", (-1, -2)),  # [words, D]: the tied language head contracts D
 )
 
 # Smaller tensors cost more in messages than they save in memory.

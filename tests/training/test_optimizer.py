@@ -46,8 +46,8 @@ def test_decay_spares_biases_norms_and_scales_even_when_stacked():
     },
     "frozen": {"mean": np.zeros((2, 4)), "var": np.zeros((2, 4))},
     "itc_temperature": np.zeros(()),
-    "levels": {"size_scale": np.zeros((3, 2))},
-    "word": {"embedding": np.zeros((7, 4))},
+    "levels": {"log_scale": np.zeros((3, 2))},
+    "text": {"word": np.zeros((7, 4))},
     "query": np.zeros((5,)),
   }
   assert decay_mask(params) == {
@@ -57,8 +57,8 @@ def test_decay_spares_biases_norms_and_scales_even_when_stacked():
     },
     "frozen": {"mean": False, "var": False},
     "itc_temperature": False,
-    "levels": {"size_scale": False},
-    "word": {"embedding": True},
+    "levels": {"log_scale": False},
+    "text": {"word": True},
     "query": False,
   }
 

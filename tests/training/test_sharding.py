@@ -54,7 +54,7 @@ BIG = sharding.SMALL_BYTES  # elements of four bytes: 4 MB
     ("dense/kernel", (511, 2048), PartitionSpec(None, "fsdp")),
     ("dense/kernel", (511, 2049), PartitionSpec()),
     ("conv/kernel", (3, 3, 512, 512), PartitionSpec(None, None, "fsdp")),
-    ("word/embedding", (30522, 768), PartitionSpec(None, "fsdp")),
+    ("text/word", (30522, 768), PartitionSpec(None, "fsdp")),
     ("norm/scale", (BIG,), PartitionSpec()),
     ("small/kernel", (512, 4), PartitionSpec()),
   ],

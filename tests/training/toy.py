@@ -1,6 +1,8 @@
 """A task small enough to compile in a moment, with every part a task can have:
 a carry, randomness, two stages with different metrics."""
 
+import signal
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,9 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from slan_jax.tasks.task import Task
-from slan_jax.training import config
+from slan_jax.training import config, loop
+from slan_jax.training.checkpoint import Checkpoints
+from slan_jax.training.log import Log
 from slan_jax.training.optimizer import make_optimizer, make_schedule
-from slan_jax.training.sharding import make_mesh
+from slan_jax.training.progress import Clock, Display
+from slan_jax.training.sharding import batch_sharding, make_mesh
 from slan_jax.training.state import abstract_state, init_state
 from slan_jax.training.step import make_step
 
@@ -109,3 +114,78 @@ def assert_trees_equal(first, second) -> None:
     np.testing.assert_array_equal(
       np.asarray(a), np.asarray(b), err_msg=jax.tree_util.keystr(path)
     )
+
+
+class Data:
+  """The toy's endless data, as the input wing hands it out."""
+
+  def __init__(self, position: int = 0, poison: frozenset[int] = frozenset()):
+    self.position, self.poison, self.skipped = position, poison, {}
+
+  def __iter__(self):
+    return self
+
+  def __next__(self) -> dict[str, np.ndarray]:
+    batch = toy_batch(self.position)
+    if self.position in self.poison:
+      batch["x"][0, 0] = np.nan
+    self.position += 1
+    return batch
+
+
+def train(
+  workdir: Path,
+  *,
+  total_steps: int = 10,
+  until: int | None = None,
+  poison: frozenset[int] = frozenset(),
+  on_batch=lambda position: None,
+  keep: int = 3,
+  built=None,
+) -> loop.Outcome:
+  """Runs or resumes the toy in a work directory, as a job would.
+
+  Args:
+    workdir: where its records lie.
+    total_steps: length of the run.
+    until: step before which SIGTERM reaches the process; None = never.
+    poison: positions whose data are not finite.
+    on_batch: called with the position of each batch that is placed.
+    keep: checkpoints kept.
+    built: of `build`, to spare a compilation.
+  """
+  mesh, like, state, step = built or build(toy_task(), total_steps=total_steps)
+  checkpoints = Checkpoints(workdir / "checkpoints", keep=keep)
+  found = checkpoints.restore_newest(like)
+  host = loop.Host(**found[1]) if found else loop.Host()
+  state = found[0] if found else jax.tree.map(lambda leaf: leaf.copy(), state)
+  data = Data(host.position, poison)
+  log = Log(workdir, int(state.step))
+
+  def put(batch):
+    on_batch(data.position)
+    if data.position == until:
+      signal.raise_signal(signal.SIGTERM)
+    return jax.device_put(batch, batch_sharding(mesh))
+
+  def evaluate(state, step) -> float:
+    score = -float(jnp.mean(jnp.abs(state.params["head"]["kernel"])))
+    log.evaluation(step, {"score": score})
+    return score
+
+  tools = loop.Tools(
+    step=step,
+    put=put,
+    evaluate=evaluate,
+    skipped=lambda: data.skipped,
+    checkpoints=checkpoints,
+    log=log,
+    clock=Clock(lambda step: 1e3, 1e9),
+    display=Display(int(state.step), total_steps),
+  )
+  intervals = loop.Intervals(total_steps, 16, 3, 4, 5, OPTIONS.max_skipped)
+  try:
+    return loop.run(state, data, host, intervals, tools)
+  finally:
+    checkpoints.close()
+    log.close()

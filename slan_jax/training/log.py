@@ -1,0 +1,102 @@
+"""What a run writes down: JSONL lines and TensorBoard, rewound on resume."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+from tensorboardX import SummaryWriter
+
+TRAINING = "metrics.jsonl"  # a line per log interval
+EVALUATIONS = "evaluations.jsonl"  # a line per evaluation during training
+BOARD = "tensorboard"
+
+
+class Averages:
+  """Means of metrics since the last log line, from sums and counts."""
+
+  def __init__(self, totals: Mapping[str, list[float]] | None = None):
+    """Begins empty, or where `totals` of an earlier process ended."""
+    self.totals = {name: list(pair) for name, pair in (totals or {}).items()}
+
+  def add(self, metrics: Mapping[str, tuple[float, float]]) -> None:
+    """Adds the (sum, count) of each metric of one step."""
+    for name, (value, count) in metrics.items():
+      total = self.totals.setdefault(name, [0.0, 0.0])
+      total[0] += float(value)
+      total[1] += float(count)
+
+  def take(self) -> dict[str, float]:
+    """The means, without metrics that were never counted; begins anew."""
+    means = {
+      name: v / count for name, (v, count) in self.totals.items() if count
+    }
+    self.totals = {}
+    return means
+
+
+class Log:
+  """The records of one work directory; only process 0 writes."""
+
+  def __init__(self, workdir: Path, step: int):
+    """Opens the records and forgets what they hold after `step`.
+
+    Args:
+      workdir: of the run.
+      step: optimiser steps behind the state that training goes on from.
+    """
+    self._workdir = Path(workdir)
+    self._writes = jax.process_index() == 0
+    self._board = None
+    if self._writes:
+      for name in (TRAINING, EVALUATIONS):
+        rewind(self._workdir / name, step)
+      self._board = SummaryWriter(
+        str(self._workdir / BOARD), purge_step=step + 1
+      )
+
+  def training(self, step: int, values: Mapping[str, float]) -> None:
+    """Notes the means of the steps up to `step`."""
+    self._write(TRAINING, "train", step, values)
+
+  def evaluation(self, step: int, values: Mapping[str, float]) -> None:
+    """Notes the scores of the parameters after `step` steps."""
+    self._write(EVALUATIONS, "evaluation", step, values)
+
+  def _write(self, file: str, group: str, step: int, values) -> None:
+    if not self._writes:
+      return
+    # JSON has no NaN: a value that is none is left out.
+    finite = {k: float(v) for k, v in values.items() if math.isfinite(v)}
+    with (self._workdir / file).open("a") as stream:
+      stream.write(json.dumps({"step": step} | finite) + "\n")
+    for name, value in finite.items():
+      self._board.add_scalar(f"{group}/{name}", value, step)
+
+  def close(self) -> None:
+    """Flushes TensorBoard."""
+    if self._board is not None:
+      self._board.close()
+
+
+def rewind(path: Path, step: int) -> None:
+  """Removes records of later steps, and lines torn by a kill.
+
+  Args:
+    path: JSONL file whose lines hold a "step"; may be missing.
+    step: the last step to keep.
+  """
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text().splitlines():
+    try:
+      record = json.loads(line)
+    except json.JSONDecodeError:
+      continue
+    if isinstance(record, dict) and record.get("step", step + 1) <= step:
+      kept.append(line + "\n")
+  partial = path.with_suffix(".partial")
+  partial.write_text("".join(kept))
+  partial.replace(path)
