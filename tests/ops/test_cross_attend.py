@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.ops.cross_attend import cross_attend
+from slan_jax.ops import cross_attend as ops
+
+cross_attend = jax.jit(ops.cross_attend, static_argnames="heads")
 
 rng = np.random.default_rng(5)
 REGIONS = jnp.asarray(rng.normal(size=(2, 3, 8)), jnp.float32)

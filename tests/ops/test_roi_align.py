@@ -8,11 +8,20 @@ import pytest
 from slan_jax.ops import roi_align as ops
 from tests.ops import roi_align_reference as reference
 
+# Jitted as a whole: op by op, every primitive would be compiled apart.
+roi_align = jax.jit(
+  ops.roi_align, static_argnames=("output_size", "sampling_ratio")
+)
+interpolation_weights = jax.jit(
+  ops.interpolation_weights,
+  static_argnames=("length", "output_size", "sampling_ratio"),
+)
+
 STORED = Path(__file__).parent / "data" / "torchvision_roi_align.npz"
 
 
 def _one(image, box, **sizes):
-  pooled = ops.roi_align(
+  pooled = roi_align(
     jnp.asarray(image, jnp.float32)[None],
     jnp.asarray(box, jnp.float32)[None, None],
     **sizes,
@@ -41,7 +50,7 @@ def test_axes_run_down_then_right():
 
 def test_weights_by_hand():
   """Four cells, a box on their middle half: cells 1 and 2 alone."""
-  weights = ops.interpolation_weights(
+  weights = interpolation_weights(
     jnp.array([0.5]),
     jnp.array([0.5]),
     length=4,
@@ -54,10 +63,10 @@ def test_weights_by_hand():
 def test_mean_over_bins_is_one_row_of_weights():
   centres, sizes = jnp.array([0.3, 0.95]), jnp.array([0.4, 0.5])
   kwargs = {"length": 9}
-  bins = ops.interpolation_weights(
+  bins = interpolation_weights(
     centres, sizes, output_size=7, sampling_ratio=2, **kwargs
   )
-  row = ops.interpolation_weights(
+  row = interpolation_weights(
     centres, sizes, output_size=1, sampling_ratio=14, **kwargs
   )
   np.testing.assert_allclose(row[:, 0], bins.mean(axis=1), atol=1e-6)
@@ -71,7 +80,7 @@ def test_slow_reference():
   boxes[0, 0, 2:] = 0  # a point
   boxes[0, 1] = [1.9, 0.5, 0.1, 0.1]  # outside
   for size, ratio in ((1, 1), (3, 2)):
-    ours = ops.roi_align(
+    ours = roi_align(
       jnp.asarray(images, jnp.float32),
       jnp.asarray(boxes, jnp.float32),
       output_size=size,
@@ -96,7 +105,7 @@ def test_torchvision_values(test_data):
     features, boxes, image = _oracle_inputs(values)
     for ratio in (1, 2):
       for size in (1, 3, 7):
-        ours = ops.roi_align(
+        ours = roi_align(
           features, boxes, output_size=size, sampling_ratio=ratio
         )
         chosen = np.asarray(ours)[image, np.arange(len(image))]
@@ -129,10 +138,10 @@ def test_box_gradient_is_the_finite_difference():
   sizes = {"output_size": 3, "sampling_ratio": 2}
 
   def ours(boxes):
-    pooled = ops.roi_align(jnp.asarray(image, "f4")[None], boxes[None], **sizes)
+    pooled = roi_align(jnp.asarray(image, "f4")[None], boxes[None], **sizes)
     return (pooled[0] * jnp.asarray(cotangent, "f4")[None]).sum()
 
-  gradient = jax.grad(ours)(jnp.asarray(boxes, jnp.float32))
+  gradient = jax.jit(jax.grad(ours))(jnp.asarray(boxes, jnp.float32))
   step = 1e-6
   for r, box in enumerate(boxes):
     for axis in range(4):
@@ -149,9 +158,9 @@ def test_degenerate_boxes_stay_finite():
   boxes = jnp.array([[[0.5, 0.5, 0, 0], [9.0, -9.0, 1, 1], [0, 0, 0, 5.0]]])
 
   def total(features, boxes):
-    return ops.roi_align(features, boxes, output_size=2, sampling_ratio=2).sum()
+    return roi_align(features, boxes, output_size=2, sampling_ratio=2).sum()
 
-  value, gradients = jax.value_and_grad(total, (0, 1))(
+  value, gradients = jax.jit(jax.value_and_grad(total, (0, 1)))(
     jnp.ones((1, 4, 4, 1)), boxes
   )
   assert all(bool(jnp.isfinite(x).all()) for x in (value, *gradients))
@@ -168,6 +177,6 @@ def test_degenerate_boxes_stay_finite():
 )
 def test_bad_shapes_are_named(features, boxes, size, message):
   with pytest.raises(ValueError, match=message):
-    ops.roi_align(
+    roi_align(
       jnp.zeros(features), jnp.zeros(boxes), output_size=size, sampling_ratio=1
     )

@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.ops.select import normalise_saliency, select_regions
+from slan_jax.ops import select as ops
+
+select_regions = jax.jit(
+  ops.select_regions, static_argnames=("top", "normalise")
+)
+normalise_saliency = jax.jit(ops.normalise_saliency, static_argnames="mode")
 
 SALIENCY = jnp.array([[0.2, 0.8, 0.4, 0.6], [0.1, 0.1, 0.1, 0.05]])
 BOXES = jnp.arange(32.0).reshape(2, 4, 4)
@@ -66,10 +71,11 @@ def test_saliency_gets_a_gradient_through_the_score():
     weight = jnp.where(kept["mask"], kept["score"], 0.0)[..., None]
     return (kept["embeddings"] * weight).sum()
 
-  gradient = jax.grad(weighted)(SALIENCY)
+  differentiate = jax.jit(jax.grad(weighted))
+  gradient = differentiate(SALIENCY)
   assert float(jnp.abs(gradient[0, 3])) > 0  # kept
   assert float(gradient[0, 0]) == 0  # not selected: no gradient at all
-  assert bool(jnp.isfinite(jax.grad(weighted)(jnp.zeros((2, 4)))).all())
+  assert bool(jnp.isfinite(differentiate(jnp.zeros((2, 4)))).all())
 
 
 def test_bad_settings_are_named():
