@@ -1,7 +1,9 @@
 """Captions to token numbers, and noun phrases to the tokens they cover."""
 
 import hashlib
+import json
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +63,23 @@ class TextEncoder:
     tokenizer.enable_padding(
       length=max_length, pad_id=self.pad_id, pad_token="[PAD]"
     )
+
+  @property
+  def function_ids(self) -> tuple[int, ...]:
+    """Tokens between noun phrases: special ones, marks and function words.
+
+    Prepositions, articles, numbers, auxiliaries and words of place, from the
+    English list of this package; other languages bring a list of their own.
+    """
+    path = resources.files("slan_jax.input") / "function_words.json"
+    words = set(json.loads(path.read_text("utf-8")))
+    vocabulary = self._tokenizer.get_vocab()
+    found = (
+      number
+      for token, number in vocabulary.items()
+      if token in words or not token.removeprefix("##").isalnum()
+    )
+    return tuple(sorted({*found, *self.special_ids}))
 
   def __call__(self, texts: Sequence[str]) -> Encoded:
     """Encodes texts together, which is several times faster than singly."""
