@@ -7,6 +7,7 @@ without running any code of the file).
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,9 @@ def _read_torch(path: Path) -> convert.Tensors:
       "safetensors"
     ) from error
   try:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # of odd pickles: refused just below
+      state = torch.load(path, map_location="cpu", weights_only=True)
   except pickle.UnpicklingError as error:
     raise LoadError(
       f"{path}: refused, the pickle holds more than arrays and could run code; "
