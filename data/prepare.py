@@ -16,13 +16,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.errors import PreparationError
 from data.report import FILE, is_complete, read_report, write_report
 
 USAGE_ERROR = 2
-
-
-class PreparationError(Exception):
-  """The request cannot be met; the message says what to do."""
+_SCENES = {
+  "scenes": "drawn scenes of 1-4 objects, 64 pixels",
+  "scenes_hard": "drawn scenes of 1-6 objects, 128 pixels, with clutter",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   try:
     prepare(options)
-  except (PreparationError, FileNotFoundError, NotADirectoryError) as error:
+  except PreparationError as error:
     print(f"data.prepare: {error}", file=sys.stderr)
     return USAGE_ERROR
   return 0
@@ -38,37 +39,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    prog="python -m data.prepare", description=__doc__.split("\n")[0]
+    prog="python -m data.prepare",
+    description="Makes a directory of records that training reads.",
   )
   names = parser.add_subparsers(
     dest="name", required=True, metavar="NAME", title="data sets"
   )
-  for name, text in (
-    ("scenes", "drawn scenes of 1-4 objects, 64 pixels"),
-    ("scenes_hard", "drawn scenes of 1-6 objects, 128 pixels, clutter"),
-  ):
-    scenes = names.add_parser(name, help=text)
+  for name, text in _SCENES.items():
+    scenes = _add(names, name, text)
     scenes.add_argument("--train-size", type=_positive, default=40_000)
     scenes.add_argument("--val-size", type=_positive, default=500)
     scenes.add_argument("--test-size", type=_positive, default=1_000)
-    scenes.add_argument("--seed", type=int, default=0)
+    scenes.add_argument("--seed", type=_natural, default=0)
     scenes.add_argument(
-      "--processes", type=_positive, help="that draw; default: every core"
+      "--processes", type=_positive, help="that draw; default: one per core"
     )
-    _add_out(scenes)
+  coco = _add(names, "coco_captions", "photographs of COCO's official files")
+  coco.add_argument(
+    "--source", type=Path, required=True, help="see data/README.md"
+  )
+  words = coco.add_mutually_exclusive_group()
+  words.add_argument(
+    "--vocab-size",
+    type=_positive,
+    default=8_000,
+    help="entries of the WordPiece vocabulary learned from the captions",
+  )
+  words.add_argument(
+    "--tokenizer", type=Path, help="directory of a tokenizer to copy instead"
+  )
   return parser
 
 
-def _add_out(parser: argparse.ArgumentParser) -> None:
+def _add(names, name: str, text: str) -> argparse.ArgumentParser:
+  parser = names.add_parser(name, help=text, description=text)
   parser.add_argument(
     "--out", type=Path, required=True, help="directory to make"
   )
+  return parser
 
 
 def _positive(text: str) -> int:
+  return _at_least(text, 1)
+
+
+def _natural(text: str) -> int:
+  return _at_least(text, 0)
+
+
+def _at_least(text: str, least: int) -> int:
   value = int(text)
-  if value < 1:
-    raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+  if value < least:
+    raise argparse.ArgumentTypeError(f"expected at least {least}, got {value}")
   return value
 
 
@@ -76,39 +98,41 @@ def prepare(options: argparse.Namespace) -> None:
   """Makes the directory that the options ask for, or finds it made.
 
   Raises:
-    PreparationError: The directory exists and is something else.
+    PreparationError: The directory exists and is something else, or the
+      source or the tokenizer to copy is not what it should be.
   """
-  out = options.out
+  out = options.out.absolute()
   settings = _settings(options)
   if _already_prepared(out, settings):
-    print(f"{out} is already prepared")
+    print(f"{options.out} is already prepared")
     return
   start = time.monotonic()
   partial = out.with_name(f".{out.name}.partial")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
-  builder = _builder(options, partial)
-  with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself
-    builder.download_and_prepare()
-  made = Path(builder.data_dir)
-  _write_text_files(builder, made)
-  write_report(made, builder.report, settings)
-  if out.exists():
-    shutil.rmtree(out)
-  os.replace(made, out)
-  shutil.rmtree(partial)
+  try:
+    builder = _builder(options, partial)
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself
+      builder.download_and_prepare()
+    made = Path(builder.data_dir)
+    _write_vocabulary(options, builder, made)
+    write_report(made, builder.report, settings)
+    if out.exists():
+      shutil.rmtree(out)
+    os.replace(made, out)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
   for line in builder.report.lines():
     print(line)
-  print(f"{out} prepared in {time.monotonic() - start:.0f} s")
+  print(f"{options.out} prepared in {time.monotonic() - start:.0f} s")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
   """What the content of the directory depends on."""
-  ignored = ("out", "processes")
   return {
-    key: str(value) if isinstance(value, Path) else value
+    key: str(value.absolute()) if isinstance(value, Path) else value
     for key, value in vars(options).items()
-    if key not in ignored
+    if key not in ("out", "processes")
   }
 
 
@@ -138,18 +162,22 @@ def _builder(options: argparse.Namespace, directory: Path):
   # TFDS takes a second to import: not before the request is known to be good.
   import tensorflow_datasets as tfds
 
+  tfds.disable_progress_bar()
+  shared = {"data_dir": directory, "progress": _progress}
+  if options.name == "coco_captions":
+    from data.coco_captions import CocoCaptions
+
+    return CocoCaptions(source=options.source, **shared)
   from data import scenes
 
-  tfds.disable_progress_bar()
   makers = {"scenes": scenes.Scenes, "scenes_hard": scenes.ScenesHard}
   return makers[options.name](
-    data_dir=directory,
     train_size=options.train_size,
     val_size=options.val_size,
     test_size=options.test_size,
     seed=options.seed,
     processes=options.processes,
-    progress=_progress,
+    **shared,
   )
 
 
@@ -159,10 +187,22 @@ def _progress(records: Iterable, split: str, total: int) -> Iterable:
   return tqdm(records, desc=f"{split:>6}", total=total, unit=" records")
 
 
-def _write_text_files(builder, directory: Path) -> None:
-  from data.vocabulary import write_tokenizer
+def _write_vocabulary(
+  options: argparse.Namespace, builder, directory: Path
+) -> None:
+  from data import vocabulary
 
-  write_tokenizer(builder.tokenizer(), directory / "tokenizer")
+  place = directory / "tokenizer"
+  if options.name == "coco_captions":
+    if options.tokenizer:
+      vocabulary.copy_tokenizer(options.tokenizer, place)
+      return
+    tokenizer = vocabulary.learned_tokenizer(
+      list(builder.captions()), options.vocab_size
+    )
+    vocabulary.write_tokenizer(tokenizer, place)
+    return
+  vocabulary.write_tokenizer(builder.tokenizer(), place)
   classes = json.dumps(builder.word_classes(), indent=2) + "\n"
   (directory / "word_classes.json").write_text(classes, "utf-8")
 

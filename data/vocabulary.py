@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -12,6 +12,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import WordPieceTrainer
+
+from data.errors import PreparationError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'-"
@@ -28,40 +30,50 @@ def words_tokenizer(words: Iterable[str]) -> Tokenizer:
   tokens = [*SPECIAL, *_CHARACTERS]
   tokens += [f"##{letter}" for letter in _CHARACTERS if letter.isalnum()]
   tokens += sorted(set(words) - set(tokens))
-  vocabulary = {token: number for number, token in enumerate(tokens)}
-  return _bert(Tokenizer(WordPiece(vocabulary, unk_token="[UNK]")))
+  return _tokenizer(tokens)
 
 
-def learned_tokenizer(captions: Iterable[str], size: int) -> Tokenizer:
+def learned_tokenizer(captions: Sequence[str], size: int) -> Tokenizer:
   """A WordPiece vocabulary learned from captions.
 
   Args:
-    captions: Texts in a fixed order.
-    size: Largest number of entries, special tokens included.
+    captions: Texts to learn from.
+    size: Largest number of entries; special tokens and single characters are
+      always in.
 
   Returns:
     The tokenizer; the same captions always give the same one.
   """
-  tokenizer = _bert(Tokenizer(WordPiece(unk_token="[UNK]")))
-  trainer = WordPieceTrainer(
-    vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
+  bare = _tokenizer(SPECIAL)
+  texts = (bare.normalizer.normalize_str(caption) for caption in captions)
+  letters = sorted(
+    {letter for text in texts for letter in text.strip()} - {" "}
   )
-  tokenizer.train_from_iterator(captions, trainer)
-  return _bert(tokenizer)
+  # The trainer numbers letters in the order in which a hash table, seeded anew
+  # in every process, yields them, and settles ties by number. Declared in
+  # advance, their numbers are fixed.
+  start = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+  trainer = WordPieceTrainer(
+    vocab_size=size, special_tokens=start, show_progress=False
+  )
+  bare.train_from_iterator(captions, trainer)
+  vocabulary = bare.get_vocab()
+  return _tokenizer(sorted(vocabulary, key=vocabulary.__getitem__))
 
 
-def _bert(tokenizer: Tokenizer) -> Tokenizer:
-  tokenizer.add_special_tokens(list(SPECIAL))
+def _tokenizer(tokens: Sequence[str]) -> Tokenizer:
+  """BERT's uncased WordPiece with these tokens, numbered in their order."""
+  vocabulary = {token: number for number, token in enumerate(tokens)}
+  tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
   tokenizer.normalizer = BertNormalizer(lowercase=True)
   tokenizer.pre_tokenizer = BertPreTokenizer()
   tokenizer.decoder = WordPieceDecoder(prefix="##")
-  ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-  if all(number is not None for _, number in ends):
-    tokenizer.post_processor = TemplateProcessing(
-      single="[CLS] $A [SEP]",
-      pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-      special_tokens=ends,
-    )
+  tokenizer.add_special_tokens(list(SPECIAL))
+  tokenizer.post_processor = TemplateProcessing(
+    single="[CLS] $A [SEP]",
+    pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+    special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
+  )
   return tokenizer
 
 
@@ -90,11 +102,11 @@ def copy_tokenizer(source: Path, directory: Path) -> None:
   """Copies the tokenizer files of a directory.
 
   Raises:
-    FileNotFoundError: It holds neither tokenizer.json nor vocab.txt.
+    PreparationError: It holds neither tokenizer.json nor vocab.txt.
   """
   present = [name for name in _TOKENIZER_FILES if (source / name).is_file()]
   if not {"tokenizer.json", "vocab.txt"} & set(present):
-    raise FileNotFoundError(
+    raise PreparationError(
       f"--tokenizer {source}: expected a directory with tokenizer.json or "
       "vocab.txt, as transformers' save_pretrained writes"
     )
