@@ -23,7 +23,10 @@ class Gallery:
   Attributes:
     ids: Name of each picture.
     image_ids: [I] int64, stable number of each picture.
+    images: The pictures, indexed by rows.
     texts: The captions.
+    tokens: [T, N] int32, the captions encoded.
+    mask: [T, N] bool, True on real tokens.
     text_image: [T] int32, row of the picture that each text is about.
     skipped: Records left out, by reason.
     encoder: The tokenizer.
@@ -31,33 +34,28 @@ class Gallery:
 
   ids: list[str]
   image_ids: np.ndarray
+  images: image.Pictures
   texts: list[str]
+  tokens: np.ndarray
+  mask: np.ndarray
   text_image: np.ndarray
   skipped: Counter[str]
   encoder: TextEncoder
   config: EvaluationConfig
-  encoded_images: list[bytes] = dataclasses.field(repr=False)
 
   def image_batches(self) -> Iterator[Batch]:
     """Yields image [B, S, S, 3] uint8 and row_mask [B] bool."""
     for rows, mask in padded_rows(len(self.ids), self.config.batch_size):
-      pictures = [self.image(row) for row in rows]
-      yield {"image": np.stack(pictures), "row_mask": mask}
+      yield {"image": self.images[rows], "row_mask": mask}
 
   def text_batches(self) -> Iterator[Batch]:
     """Yields text [B, N] int32, text_mask [B, N] and row_mask [B] bool."""
     for rows, mask in padded_rows(len(self.texts), self.config.batch_size):
-      encoded = self.encoder([self.texts[row] for row in rows])
       yield {
-        "text": encoded.ids,
-        "text_mask": encoded.mask,
+        "text": self.tokens[rows],
+        "text_mask": self.mask[rows],
         "row_mask": mask,
       }
-
-  def image(self, row: int) -> np.ndarray:
-    """One picture, [S, S, 3] uint8."""
-    picture = image.decode(self.encoded_images[row])
-    return image.resize(picture, self.config.image_size)
 
 
 def retrieval_split(
@@ -111,15 +109,19 @@ def retrieval_split(
   if not ids:
     raise InputError(f"{directory}: split {split!r} has no usable record")
   order = np.argsort(text_image, kind="stable")
+  texts = [texts[place] for place in order]
+  tokens = encoder(texts)
   return Gallery(
     ids=ids,
     image_ids=np.array(list(rows), np.int64),
-    texts=[texts[place] for place in order],
+    images=image.Pictures(encoded, config.image_size),
+    texts=texts,
+    tokens=tokens.ids,
+    mask=tokens.mask,
     text_image=np.array(text_image, np.int32)[order],
     skipped=skipped,
     encoder=encoder,
     config=config,
-    encoded_images=encoded,
   )
 
 

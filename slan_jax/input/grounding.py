@@ -43,10 +43,8 @@ class GroundingExample(NamedTuple):
   """One caption of one picture with its phrases."""
 
   id: str
-  image: bytes
   caption: str
   phrases: list[GroundedPhrase]
-  phrase_tokens: np.ndarray  # [P', N] bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +53,20 @@ class GroundingSplit:
 
   Attributes:
     examples: One per caption that has phrases with boxes.
-    phrases_per_row: P, the largest number of phrases of a caption.
+    images: Their pictures, indexed by rows.
+    tokens: [E, N] int32, the captions encoded.
+    mask: [E, N] bool, True on real tokens.
+    phrase_tokens: [E, P, N] bool, tokens of each phrase; P is the largest
+      number of phrases of a caption.
     skipped: Records and phrases left out, by reason.
     encoder: The tokenizer.
   """
 
   examples: list[GroundingExample]
-  phrases_per_row: int
+  images: image.Pictures
+  tokens: np.ndarray
+  mask: np.ndarray
+  phrase_tokens: np.ndarray
   skipped: Counter[str]
   encoder: TextEncoder
   config: EvaluationConfig
@@ -74,27 +79,20 @@ class GroundingSplit:
     A padded row has no phrases.
     """
     for rows, mask in padded_rows(len(self.examples), self.config.batch_size):
-      examples = [self.examples[row] for row in rows]
-      encoded = self.encoder([example.caption for example in examples])
-      shape = (len(rows), self.phrases_per_row, self.config.max_length)
-      tokens = np.zeros(shape, bool)
-      for row, example in enumerate(examples):
-        if mask[row]:
-          tokens[row, : len(example.phrases)] = example.phrase_tokens
+      tokens = self.phrase_tokens[rows] & mask[:, None, None]
       batch = {
-        "image": np.stack([self._picture(example) for example in examples]),
-        "text": encoded.ids,
-        "text_mask": encoded.mask,
+        "image": self.images[rows],
+        "text": self.tokens[rows],
+        "text_mask": self.mask[rows],
         "phrase_tokens": tokens,
         "phrase_mask": tokens.any(-1),
         "row_mask": mask,
       }
-      pairs = zip(examples, mask)
-      yield batch, [example.phrases if real else [] for example, real in pairs]
-
-  def _picture(self, example: GroundingExample) -> np.ndarray:
-    picture = image.decode(example.image)
-    return image.resize(picture, self.config.image_size)
+      pairs = zip(rows, mask)
+      yield (
+        batch,
+        [self.examples[r].phrases if real else [] for r, real in pairs],
+      )
 
 
 def grounding_split(
@@ -123,6 +121,7 @@ def grounding_split(
   source = EvaluationSource(directory, split)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
   examples: list[GroundingExample] = []
+  encoded, spans = [], []
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
@@ -142,18 +141,31 @@ def grounding_split(
           _grounded(phrase, len(boxes), row)
           for phrase, row in zip(boxed, tokens)
         ]
-        examples.append(
-          GroundingExample(record.id, record.image, caption, grounded, tokens)
-        )
+        examples.append(GroundingExample(record.id, caption, grounded))
+        encoded.append(record.image)
+        spans.append(tokens)
   if not examples:
     raise InputError(f"{directory}: split {split!r} has no phrases with boxes")
+  texts = encoder([example.caption for example in examples])
   return GroundingSplit(
     examples=examples,
-    phrases_per_row=max(len(example.phrases) for example in examples),
+    images=image.Pictures(encoded, config.image_size),
+    tokens=texts.ids,
+    mask=texts.mask,
+    phrase_tokens=_stacked(spans),
     skipped=+skipped,
     encoder=encoder,
     config=config,
   )
+
+
+def _stacked(spans: list[np.ndarray]) -> np.ndarray:
+  """[P', N] of each example to [E, P, N]; rows without a phrase stay False."""
+  most = max(len(rows) for rows in spans)
+  stacked = np.zeros((len(spans), most, spans[0].shape[1]), bool)
+  for place, rows in enumerate(spans):
+    stacked[place, : len(rows)] = rows
+  return stacked
 
 
 def _grounded(

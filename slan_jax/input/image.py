@@ -8,7 +8,7 @@ operations); every choice comes from the generator that is handed in.
 import io
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -88,6 +88,29 @@ def resize(picture: np.ndarray, side: int) -> np.ndarray:
     return picture
   resized = Image.fromarray(picture).resize((side, side), Image.BICUBIC)
   return np.asarray(resized)
+
+
+class Pictures:
+  """Encoded pictures that decode to [n, S, S, 3] uint8 when indexed by rows."""
+
+  def __init__(self, encoded: Sequence[bytes], side: int):
+    """Keeps the bytes.
+
+    Args:
+      encoded: The pictures.
+      side: S, pixels of each decoded square.
+    """
+    self._encoded = encoded
+    self._side = side
+
+  def __len__(self) -> int:
+    return len(self._encoded)
+
+  def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+    """The pictures of several rows, or of one without the leading axis."""
+    if np.ndim(rows):
+      return np.stack([self[row] for row in rows])
+    return resize(decode(self._encoded[rows]), self._side)
 
 
 def crop_window(
