@@ -115,6 +115,10 @@ class TextEncoder:
     """The text of token numbers, without special tokens."""
     return self._tokenizer.decode([int(number) for number in ids])
 
+  def pieces(self, ids: Sequence[int]) -> list[str]:
+    """The word piece of each token number, special tokens included."""
+    return [self._tokenizer.id_to_token(int(number)) for number in ids]
+
 
 def load_encoder(
   name: str, max_length: int, directory: str | Path
