@@ -25,17 +25,18 @@ KEEP_PAGES := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 
 .PHONY: pretrain test lint setup setup-test bench bench-setup clean
 
-pretrain: setup $(SCENES)/report.json
+pretrain: setup
+	$(BIN)/python -m data.prepare scenes --out $(SCENES)
 	$(KEEP_PAGES) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
 	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED))
-	@for task in $(EVALUATIONS); do \
-	  $(KEEP_PAGES) $(BIN)/slan-eval --workdir $(RUN) --task $$task \
-	    --output $(RUN)/eval/$$task || exit $$?; \
-	done
+	@$(MAKE) --no-print-directory \
+	  $(EVALUATIONS:%=$(RUN)/eval/%/metrics.json)
 	$(BIN)/slan-report --workdir $(RUN)
 
-$(SCENES)/report.json: | setup
-	$(BIN)/python -m data.prepare scenes --out $(SCENES)
+# A finished run leaves summary.json: what was scored since is not again.
+$(RUN)/eval/%/metrics.json: $(RUN)/summary.json
+	$(KEEP_PAGES) $(BIN)/slan-eval --workdir $(RUN) --task $* \
+	  --output $(@D)
 
 test: setup-test lint
 	$(BIN)/python -m pytest -n 2
