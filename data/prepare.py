@@ -20,6 +20,7 @@ from data.errors import PreparationError
 from data.report import FILE, is_complete, read_report, write_report
 
 USAGE_ERROR = 2
+_INTERRUPTED = 130  # what shells report for Ctrl-C
 _SCENES = {
   "scenes": "drawn scenes of 1-4 objects, 64 pixels",
   "scenes_hard": "drawn scenes of 1-6 objects, 128 pixels, with clutter",
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except PreparationError as error:
     print(f"data.prepare: {error}", file=sys.stderr)
     return USAGE_ERROR
+  except KeyboardInterrupt:
+    print("data.prepare: interrupted; nothing is left", file=sys.stderr)
+    return _INTERRUPTED
   return 0
 
 
@@ -112,10 +116,14 @@ def prepare(options: argparse.Namespace) -> None:
   partial.mkdir(parents=True)
   try:
     builder = _builder(options, partial)
+    # First, for a mistake here should not wait for the pictures.
+    texts = partial / "texts"
+    _write_vocabulary(options, builder, texts)
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself
       builder.download_and_prepare()
     made = Path(builder.data_dir)
-    _write_vocabulary(options, builder, made)
+    for path in texts.iterdir():
+      path.rename(made / path.name)
     write_report(made, builder.report, settings)
     if out.exists():
       shutil.rmtree(out)
