@@ -140,6 +140,16 @@ def test_nothing_to_see_gives_zeros_not_nan(inputs, order, cosine):
     assert bool(jnp.isfinite(gradient).all())
 
 
+@pytest.mark.parametrize("order", ["similarity_first", "embed_first"])
+def test_bfloat16_features_accumulate_in_float32(inputs, order):
+  features, *rest = inputs
+  similarity = jitted(order, False)(jnp.asarray(features, "bfloat16"), *rest)
+  assert similarity.dtype == jnp.float32
+  np.testing.assert_allclose(
+    similarity, jitted(order, False)(*inputs), atol=0.05
+  )
+
+
 def test_softmax_weights_by_hand():
   similarity = jnp.log(jnp.array([[[1.0, 2.0, 3.0, 4.0]]]))
   valid = jnp.array([[[True, True, True, False]]])
