@@ -93,13 +93,7 @@ def abstract_state(
   shapes = jax.eval_shape(
     lambda: new_state(task, optimizer, key=jax.random.key(0), ema=ema)
   )
-  return jax.tree.map(
-    lambda leaf, place: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=place
-    ),
-    shapes,
-    state_shardings(shapes, mesh),
-  )
+  return _placed(shapes, state_shardings(shapes, mesh))
 
 
 def init_state(
@@ -122,12 +116,26 @@ def init_state(
   return init(jax.random.key(seed))
 
 
+def abstract_params(task: Task, mesh: jax.sharding.Mesh) -> Tree:
+  """Shapes, dtypes and shardings of a task's parameters."""
+  shapes = jax.eval_shape(lambda: task.init(jax.random.key(0))[0])
+  return _placed(shapes, sharding.parameter_shardings(shapes, mesh))
+
+
 def init_params(task: Task, *, seed: int, mesh: jax.sharding.Mesh) -> Tree:
   """The parameters that `init_state` begins with, and nothing else."""
+  places = jax.tree.map(lambda p: p.sharding, abstract_params(task, mesh))
+  init = jax.jit(
+    lambda key: task.init(jax.random.split(key)[0])[0], out_shardings=places
+  )
+  return init(jax.random.key(seed))
 
-  def init(key: jax.Array) -> Tree:
-    return task.init(jax.random.split(key)[0])[0]
 
-  shapes = jax.eval_shape(init, jax.random.key(seed))
-  places = sharding.parameter_shardings(shapes, mesh)
-  return jax.jit(init, out_shardings=places)(jax.random.key(seed))
+def _placed(shapes: Tree, places: Tree) -> Tree:
+  return jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place
+    ),
+    shapes,
+    places,
+  )

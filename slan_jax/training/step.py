@@ -35,36 +35,49 @@ def make_gradient(task: Task) -> Callable[..., tuple]:
     (state, batch) -> (loss, metrics, carry, gradient).
   """
 
-  def branch(stage: int, names: dict | None = None) -> Callable[..., tuple]:
+  def make_branch(stage: int) -> Callable[..., tuple]:
     loss = functools.partial(task.loss, stage=stage)
 
-    def run(state: TrainState, batch: Tree, key: jax.Array) -> tuple:
+    @jax.jit  # traced once, although it is looked at twice
+    def branch(state: TrainState, batch: Tree, key: jax.Array) -> tuple:
       gradient = jax.value_and_grad(loss, has_aux=True)
       (value, (metrics, carry)), grads = gradient(
         state.params, state.ema, state.carry, batch, key=key, step=state.step
       )
-      zero = (jnp.zeros(()), jnp.zeros(()))
-      return (
-        value,
-        {**dict.fromkeys(names or {}, zero), **metrics},
-        carry,
-        grads,
-      )
+      return value, metrics, carry, grads
 
-    return run
+    return branch
+
+  branches = [make_branch(stage) for stage in range(len(task.stages) + 1)]
 
   def gradient(state: TrainState, batch: Tree) -> tuple:
-    key = jax.random.fold_in(state.key, state.step)
-    if not task.stages:
-      return branch(0)(state, batch, key)
-    names = {}
-    for stage in range(len(task.stages) + 1):
-      names |= jax.eval_shape(branch(stage), state, batch, key)[1]
-    branches = [branch(s, names) for s in range(len(task.stages) + 1)]
+    inputs = (state, batch, jax.random.fold_in(state.key, state.step))
+    if len(branches) == 1:
+      return branches[0](*inputs)
+    names = set().union(*(jax.eval_shape(b, *inputs)[1] for b in branches))
+    absent = dict.fromkeys(names, (jnp.zeros(()), jnp.zeros(())))
+
+    def alike(branch: Callable[..., tuple]) -> Callable[..., tuple]:
+      def padded(*inputs) -> tuple:
+        value, metrics, carry, grads = branch(*inputs)
+        return value, absent | metrics, carry, grads
+
+      return padded
+
     stage = stage_of(state.step, task.stages)
-    return jax.lax.switch(stage, branches, state, batch, key)
+    return jax.lax.switch(stage, [alike(b) for b in branches], *inputs)
 
   return gradient
+
+
+def abstract_batch(task: Task, mesh: jax.sharding.Mesh) -> Tree:
+  """Shapes, dtypes and shardings of a global batch on the devices."""
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=batch_sharding(mesh)
+    ),
+    task.batch_spec,
+  )
 
 
 def _choose(condition: jax.Array, new: Tree, old: Tree) -> Tree:
@@ -154,6 +167,8 @@ def make_step(
 
   Returns:
     Jitted (state, batch) -> (state, metrics); the state passed in is consumed.
+    `.trace(state, abstract_batch(task, mesh)).jaxpr` is its program, traced
+    for the first call too.
   """
   places = jax.tree.map(lambda leaf: leaf.sharding, state)
   return jax.jit(

@@ -1,0 +1,128 @@
+"""What every job does before and after its own work."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from slan_jax.input.errors import InputError
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.jobs.typed import to_dataclass
+from slan_jax.training.checkpoint import CorruptCheckpointError
+from slan_jax.training.loop import NonFiniteError
+
+BAD_INPUT = 2
+FALLS_SHORT = 3
+INTERRUPTED = 130
+# Errors whose message tells the user what to change.
+EXPECTED = (ValueError, OSError, InputError, CorruptCheckpointError)
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Home of the run.")
+_DEBUG = flags.DEFINE_bool("debug", False, "Show where an error comes from.")
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed",
+  False,
+  "Join the other processes of this run first: found by themselves on TPU pods "
+  "and under Slurm, else through JAX_COORDINATOR_ADDRESS and its companions.",
+)
+
+
+def define_config() -> flags.FlagHolder:
+  """Defines --config FILE[:ARGUMENT] and --config.key=value."""
+  return config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Configuration file, as configs/pretrain.py:scenes",
+    lock_config=True,
+  )
+
+
+def experiment_of(config) -> Experiment:
+  """The typed experiment of a ConfigDict; here the ConfigDict ends."""
+  return to_dataclass(config.to_dict(), Experiment)
+
+
+def launch(job: Callable[[], int | None], arguments: list[str] | None = None):
+  """Parses flags, runs a job and leaves with its exit code.
+
+  Bad usage and bad input end with code 2 and one paragraph, a diverging run
+  with code 3, Ctrl-C outside the training loop with 130.
+
+  Args:
+    job: the work; returns an exit code, None for 0.
+    arguments: command line with the program's name; None = the process's own.
+  """
+  arguments = sys.argv if arguments is None else arguments
+  name = Path(arguments[0]).name
+  debug = any(a in ("--debug", "--debug=true") for a in arguments)
+  try:
+    _parse(arguments)
+    _log_to_terminal()
+    if _DISTRIBUTED.value:
+      jax.distributed.initialize()
+    code = job()
+  except NonFiniteError as error:
+    code = _explain(name, error, debug, FALLS_SHORT)
+  except EXPECTED as error:
+    code = _explain(name, error, debug, BAD_INPUT)
+  except KeyboardInterrupt:
+    code = INTERRUPTED
+  sys.exit(code or 0)
+
+
+def _parse(arguments: list[str]) -> None:
+  try:
+    rest = flags.FLAGS(arguments)
+  except flags.Error as error:
+    raise ValueError(f"{error}. See --helpshort") from error
+  except AttributeError as error:
+    # ml_collections: a key that the locked configuration does not have.
+    text = str(error).strip("\"'").replace("\\n", " ").replace("\\", "")
+    raise ValueError(f"unknown configuration key: {text}") from error
+  if len(rest) > 1:
+    raise ValueError(f"unexpected arguments {rest[1:]}. See --helpshort")
+
+
+def _explain(name: str, error: Exception, debug: bool, code: int) -> int:
+  if debug:
+    traceback.print_exc()
+  else:
+    text = " ".join(str(error).split())
+    print(
+      f"{name}: {text} (--debug shows where this comes from)", file=sys.stderr
+    )
+  return code
+
+
+class _Terminal(logging.Handler):
+  """Writes warnings between the lines of a progress bar."""
+
+  def emit(self, record: logging.LogRecord) -> None:
+    level = record.levelname.lower()
+    tqdm.write(f"{level}: {record.getMessage()}", file=sys.stderr)
+
+
+def _log_to_terminal() -> None:
+  absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax and TFDS talk a lot
+  logger = logging.getLogger("slan_jax")
+  logger.propagate = False
+  if not logger.handlers:
+    logger.addHandler(_Terminal(logging.WARNING))
+
+
+def use_compilation_cache(directory: str) -> None:
+  """Keeps compiled programs, so that the next run need not compile them.
+
+  Args:
+    directory: "" = no cache; "~" is the home directory.
+  """
+  if directory:
+    path = Path(directory).expanduser().absolute()
+    jax.config.update("jax_compilation_cache_dir", str(path))

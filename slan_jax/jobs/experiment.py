@@ -1,0 +1,178 @@
+"""One run as frozen dataclasses, and the parts that are built from them."""
+
+import dataclasses
+
+import jax
+
+from slan_jax.input.config import EvaluationConfig, InputConfig
+from slan_jax.input.text import TextEncoder, load_encoder
+from slan_jax.jobs.typed import ConfigError
+from slan_jax.models import config as models
+from slan_jax.tasks import pretrain
+from slan_jax.tasks.task import Task
+from slan_jax.training import config as training
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """Where examples come from and how they are augmented."""
+
+  dir: str
+  train_split: str
+  evaluation_split: str
+  crop_scale: tuple[float, float]
+  flip: bool
+  randaugment: tuple[int, int]
+  caption: str
+  threads: int
+  prefetch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+  """How captions become tokens."""
+
+  tokenizer: str
+  max_length: int
+  hard_negatives: int
+  word_classes: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """What is scored, during training and after."""
+
+  every_steps: int
+  batch_size: int
+  pair_batch_size: int
+  galleries: tuple[int, ...]
+  top_k: int
+  first_stage: str
+  score: str
+  use_ema: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """All of `configs/base.py`, typed."""
+
+  seed: int
+  total_steps: int
+  batch_size: int
+  microbatches: int
+  compilation_cache: str
+  data: Data
+  text: Text
+  model: models.Slan
+  objective: pretrain.Objective
+  optimizer: training.Optimizer
+  mesh: training.Mesh
+  checkpoint: training.Checkpoint
+  log: training.Log
+  evaluation: Evaluation
+
+  def __post_init__(self):
+    for name, value, least in (
+      ("seed", self.seed, 0),
+      ("total_steps", self.total_steps, 1),
+      ("batch_size", self.batch_size, 1),
+      ("microbatches", self.microbatches, 1),
+      ("optimizer.max_skipped", self.optimizer.max_skipped, 1),
+      ("checkpoint.every_steps", self.checkpoint.every_steps, 1),
+      ("checkpoint.keep", self.checkpoint.keep, 1),
+      ("log.every_steps", self.log.every_steps, 1),
+      ("evaluation.every_steps", self.evaluation.every_steps, 0),
+      ("evaluation.batch_size", self.evaluation.batch_size, 1),
+      ("evaluation.pair_batch_size", self.evaluation.pair_batch_size, 1),
+      ("evaluation.top_k", self.evaluation.top_k, 1),
+    ):
+      if value < least:
+        raise ConfigError(f"{name} is {value}; expected at least {least}")
+    ema = self.optimizer.ema_decay
+    if not 0.0 <= ema < 1.0:
+      raise ConfigError(f"optimizer.ema_decay is {ema}; expected 0 <= d < 1")
+    for name, wanted in (
+      ("objective.momentum", self.objective.momentum),
+      ("evaluation.use_ema", self.evaluation.use_ema),
+    ):
+      if wanted and not ema:
+        raise ConfigError(f"{name} needs an EMA copy: optimizer.ema_decay > 0")
+
+
+def read_tokenizer(experiment: Experiment) -> tuple[Experiment, TextEncoder]:
+  """Puts in what only the tokenizer knows: vocabulary and function words.
+
+  Returns:
+    The experiment with `model.text` complete, and the tokenizer.
+
+  Raises:
+    ConfigError: `model.text.vocab_size` is too small for the tokenizer.
+    InputError: the tokenizer cannot be loaded.
+  """
+  encoder = load_encoder(
+    experiment.text.tokenizer, experiment.text.max_length, experiment.data.dir
+  )
+  text = experiment.model.text
+  size = encoder.vocab_size if text.vocab_size == -1 else text.vocab_size
+  if size < encoder.vocab_size:
+    raise ConfigError(
+      f"model.text.vocab_size is {size}; the tokenizer has "
+      f"{encoder.vocab_size} words (-1 takes that number)"
+    )
+  words = text.function_ids or tuple(encoder.function_ids)
+  text = dataclasses.replace(text, vocab_size=size, function_ids=words)
+  model = dataclasses.replace(experiment.model, text=text)
+  return dataclasses.replace(experiment, model=model), encoder
+
+
+def make_task(experiment: Experiment, encoder: TextEncoder) -> Task:
+  """The pre-training task of an experiment that knows its vocabulary."""
+  shape = pretrain.Batch(
+    size=experiment.batch_size,
+    max_length=experiment.text.max_length,
+    hard_negatives=experiment.text.hard_negatives,
+    mask_id=encoder.mask_id,
+    microbatches=experiment.microbatches,
+  )
+  return pretrain.make_task(
+    experiment.model, experiment.objective, shape, experiment.total_steps
+  )
+
+
+def without_remat(experiment: Experiment) -> Experiment:
+  """The same model with nothing recomputed, for counting its FLOPs."""
+  model = dataclasses.replace(experiment.model, remat="none")
+  return dataclasses.replace(experiment, model=model)
+
+
+def input_config(experiment: Experiment) -> InputConfig:
+  """What the training loader of this process needs."""
+  data, text = experiment.data, experiment.text
+  return InputConfig(
+    split=data.train_split,
+    tokenizer=text.tokenizer,
+    word_classes=text.word_classes,
+    image_size=experiment.model.image_size,
+    max_length=text.max_length,
+    batch_size=experiment.batch_size,
+    seed=experiment.seed,
+    crop_scale=data.crop_scale,
+    flip=data.flip,
+    randaugment=data.randaugment,
+    caption=data.caption,
+    hard_negatives=text.hard_negatives,
+    threads=data.threads,
+    prefetch=data.prefetch,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+
+
+def evaluation_config(experiment: Experiment) -> EvaluationConfig:
+  """What the evaluation splits need."""
+  return EvaluationConfig(
+    tokenizer=experiment.text.tokenizer,
+    image_size=experiment.model.image_size,
+    max_length=experiment.text.max_length,
+    batch_size=experiment.evaluation.batch_size,
+  )

@@ -1,0 +1,236 @@
+"""Scores parameters on a split of the run's data, during training and after."""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from slan_jax.evaluation import grounding, retrieval, snapshot
+from slan_jax.evaluation.evaluator import Batching
+from slan_jax.evaluation.phrase_recall import Truth
+from slan_jax.input.errors import InputError
+from slan_jax.input.gallery import Gallery, retrieval_split
+from slan_jax.input.grounding import GroundingSplit, grounding_split
+from slan_jax.jobs.experiment import Experiment, evaluation_config
+from slan_jax.tasks.task import Task
+from slan_jax.training.log import Log
+from slan_jax.training.sharding import batch_sharding, replicated
+from slan_jax.training.state import TrainState
+
+Tree = Any
+WATCHED = 6  # images whose regions are drawn as training goes on
+WORDS = 4  # words drawn for a caption without annotated phrases
+
+
+class Scorer:
+  """A split, read once, and the predict functions that score it.
+
+  Attributes:
+    gallery: its images and texts.
+  """
+
+  def __init__(
+    self,
+    experiment: Experiment,
+    task: Task,
+    mesh: jax.sharding.Mesh,
+    split: str,
+    *,
+    galleries: tuple[int, ...],
+    limit: int | None = None,
+  ):
+    """Opens the split.
+
+    Args:
+      experiment: complete.
+      task: gives the predict functions.
+      mesh: devices that hold the parameters.
+      split: of the experiment's data.
+      galleries: images per gallery; the first is the headline.
+      limit: records at most whose phrases are grounded; None = every one.
+
+    Raises:
+      InputError: the split cannot be opened.
+    """
+    self._options, self._galleries = experiment.evaluation, galleries
+    self._predict = task.predict
+    config = evaluation_config(experiment)
+    source = (experiment.data.dir, split, config)
+    self.gallery = retrieval_split(*source, limit=max(galleries))
+    self._grounding_split = functools.partial(
+      grounding_split, *source, limit=limit
+    )
+    self._batching = Batching(
+      size=self._options.batch_size,
+      pairs=self._options.pair_batch_size,
+      put=functools.partial(place, mesh=mesh),
+      progress=sys.stdout.isatty() and jax.process_index() == 0,
+    )
+
+  def retrieval(self, params: Tree) -> retrieval.Retrieval:
+    """Two-stage retrieval; see `evaluate_retrieval`."""
+    gallery = self.gallery
+    return retrieval.evaluate_retrieval(
+      self._predict,
+      params,
+      gallery.images,
+      retrieval.Texts(gallery.tokens, gallery.mask, gallery.text_image),
+      galleries=self._galleries,
+      texts_per_image=None,
+      top_k=self._options.top_k,
+      first_stage=self._options.first_stage,
+      score=self._options.score,
+      batching=self._batching,
+    )
+
+  def grounding(self, params: Tree) -> dict[str, Any]:
+    """Phrase grounding; see `evaluate_grounding`.
+
+    Raises:
+      InputError: no phrase of the split has a box.
+    """
+    split = self._phrases
+    examples = phrase_examples(split, range(len(split.examples)))
+    return grounding.evaluate_grounding(
+      self._predict, params, examples, batching=self._batching
+    )
+
+  def snapshot(self, params: Tree, step: int) -> dict[str, np.ndarray]:
+    """What the model sees in a few fixed images; see `take_snapshot`."""
+    examples, captions, phrases = self._watched
+    return grounding.take_snapshot(
+      self._predict,
+      params,
+      examples,
+      captions=captions,
+      phrases=phrases,
+      step=step,
+      batching=self._batching,
+    )
+
+  @functools.cached_property
+  def has_phrases(self) -> bool:
+    """Whether some phrase of the split has a box."""
+    try:
+      return bool(self._phrases.examples)
+    except InputError:
+      return False
+
+  @functools.cached_property
+  def _phrases(self) -> GroundingSplit:
+    return self._grounding_split()
+
+  @functools.cached_property
+  def _watched(self) -> tuple[grounding.Examples, list[str], list[list[str]]]:
+    if not self.has_phrases:
+      return word_examples(self.gallery, WATCHED)
+    first: dict[str, int] = {}  # one caption of each image
+    for row, example in enumerate(self._phrases.examples):
+      first.setdefault(example.id, row)
+    rows = list(first.values())[:WATCHED]
+    chosen = [self._phrases.examples[row] for row in rows]
+    return (
+      phrase_examples(self._phrases, rows),
+      [example.caption for example in chosen],
+      [[phrase.text for phrase in example.phrases] for example in chosen],
+    )
+
+
+class _Rows:
+  """Some rows of what an array of rows indexes."""
+
+  def __init__(self, images: Any, rows: Sequence[int]):
+    self._images, self._rows = images, np.asarray(rows)
+
+  def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+    return self._images[self._rows[rows]]
+
+
+def phrase_examples(
+  split: GroundingSplit, rows: Sequence[int]
+) -> grounding.Examples:
+  """Rows of a split whose phrases are annotated, as evaluation takes them."""
+  chosen = [split.examples[row] for row in rows]
+  return grounding.Examples(
+    _Rows(split.images, rows),
+    *(array[rows] for array in (split.tokens, split.mask, split.phrase_tokens)),
+    [
+      [Truth(phrase.boxes, phrase.size, phrase.objects) for phrase in e.phrases]
+      for e in chosen
+    ],
+  )
+
+
+def word_examples(
+  gallery: Gallery, count: int
+) -> tuple[grounding.Examples, list[str], list[list[str]]]:
+  """First images with their first captions; a few words stand for phrases.
+
+  Returns:
+    The examples without any truth, their captions and the words.
+  """
+  _, rows = np.unique(gallery.text_image, return_index=True)
+  rows = rows[:count]
+  found = [
+    snapshot.caption_words(gallery.encoder.pieces(ids), limit=WORDS)
+    for ids in gallery.tokens[rows]
+  ]
+  nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
+  examples = grounding.Examples(
+    gallery.images,
+    gallery.tokens[rows],
+    gallery.mask[rows],
+    np.stack([tokens for _, tokens in found]),
+    [[nothing] * len(words) for words, _ in found],
+  )
+  captions = [gallery.texts[row] for row in rows]
+  return examples, captions, [words for words, _ in found]
+
+
+def training_evaluation(
+  experiment: Experiment,
+  task: Task,
+  mesh: jax.sharding.Mesh,
+  directory: Path,
+  log: Log,
+) -> Callable[[TrainState, int], float | None]:
+  """What the training loop calls: scores, a snapshot, records of both.
+
+  Only the headline gallery is scored, and as many records are grounded.
+
+  Returns:
+    (state, step) -> mean recall, which decides the best checkpoint.
+  """
+  options = experiment.evaluation
+  if not options.every_steps:
+    return lambda state, step: None
+  split, size = experiment.data.evaluation_split, options.galleries[0]
+  scorer = Scorer(experiment, task, mesh, split, galleries=(size,), limit=size)
+
+  def evaluate(state: TrainState, step: int) -> float:
+    params = state.ema if options.use_ema else state.params
+    metrics = scorer.retrieval(params).report["metrics"]
+    if scorer.has_phrases:
+      metrics = metrics | scorer.grounding(params)["metrics"]
+    log.evaluation(step, metrics)
+    arrays = scorer.snapshot(params, step)
+    if jax.process_index() == 0:
+      snapshot.save_snapshot(directory, arrays)
+    return metrics["r_mean"]
+
+  return evaluate
+
+
+def place(tree: Tree, mesh: jax.sharding.Mesh) -> Tree:
+  """Splits the rows of each array over the devices where they divide."""
+
+  def one(array: np.ndarray) -> jax.Array:
+    divides = np.ndim(array) and len(array) % mesh.size == 0
+    target = batch_sharding(mesh) if divides else replicated(mesh)
+    return jax.device_put(array, target)
+
+  return jax.tree.map(one, tree)

@@ -1,0 +1,178 @@
+"""`slan-train --config FILE[:ARG] --workdir DIR [--config.key=value ...]`."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from slan_jax.evaluation.cost import count_flops
+from slan_jax.input.feed import global_batch
+from slan_jax.input.loader import Loader
+from slan_jax.input.text import TextEncoder
+from slan_jax.jobs import common, workdir
+from slan_jax.jobs.experiment import (
+  Experiment,
+  input_config,
+  make_task,
+  read_tokenizer,
+  without_remat,
+)
+from slan_jax.jobs.scoring import training_evaluation
+from slan_jax.training import loop
+from slan_jax.training.checkpoint import Checkpoints
+from slan_jax.training.log import Log
+from slan_jax.training.optimizer import make_optimizer, make_schedule
+from slan_jax.training.peak import peak_flops
+from slan_jax.training.progress import Clock, Display
+from slan_jax.training.sharding import check_batch, make_mesh
+from slan_jax.training.state import TrainState, abstract_state, init_state
+from slan_jax.training.step import abstract_batch, make_gradient, make_step
+
+_CONFIG = common.define_config()
+
+
+def main() -> None:
+  """Console script."""
+  flags.mark_flags_as_required(["config", "workdir"])
+  common.launch(
+    lambda: train(
+      common.experiment_of(_CONFIG.value), Path(common.WORKDIR.value)
+    )
+  )
+
+
+def train(experiment: Experiment, directory: Path) -> int:
+  """Trains, or goes on with, the run of a work directory.
+
+  Args:
+    experiment: as configured.
+    directory: home of the run.
+
+  Returns:
+    Exit code: 0 when the run is complete, 128 + signal when it was stopped.
+  """
+  mesh = make_mesh(experiment.mesh)
+  check_batch(experiment.batch_size, mesh)
+  experiment, encoder = read_tokenizer(experiment)
+  workdir.check(directory, experiment)
+  if summary := workdir.finished(directory, experiment):
+    print(f"{directory} is complete: {workdir.describe(summary)}")
+    return 0
+  common.use_compilation_cache(experiment.compilation_cache)
+  with jax.set_mesh(mesh):
+    return _train(experiment, encoder, directory, mesh)
+
+
+def _train(experiment, encoder, directory, mesh) -> int:
+  options = experiment.optimizer
+  task = make_task(experiment, encoder)
+  optimizer = make_optimizer(options)
+  ema = options.ema_decay > 0
+  like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
+  step = make_step(
+    task,
+    optimizer,
+    make_schedule(options, experiment.total_steps),
+    ema_decay=options.ema_decay,
+    state=like,
+    mesh=mesh,
+  )
+
+  checkpoints = Checkpoints(
+    directory / workdir.CHECKPOINTS, keep=experiment.checkpoint.keep
+  )
+  state, host = checkpoints.restore_newest(like) or (None, {})
+  host = loop.Host(**host)
+  loader = Loader(
+    experiment.data.dir, input_config(experiment), position=host.position
+  )
+  if state is None:
+    state = init_state(
+      task, optimizer, seed=experiment.seed, ema=ema, mesh=mesh
+    )
+  start = int(state.step)
+  display = Display(start, experiment.total_steps)
+  if start:
+    display.say(f"{directory}: going on from step {start}")
+
+  log = Log(directory, start)
+  evaluate = training_evaluation(experiment, task, mesh, directory, log)
+  clock = Clock(
+    step_flops(experiment, encoder, like, mesh, step),
+    peak_flops()[0],
+  )
+  workdir.write(directory, experiment)
+  try:
+    outcome = loop.run(
+      state,
+      loader,
+      host,
+      loop.Intervals(
+        total_steps=experiment.total_steps,
+        batch_size=experiment.batch_size,
+        log_every=experiment.log.every_steps,
+        save_every=experiment.checkpoint.every_steps,
+        evaluate_every=experiment.evaluation.every_steps,
+        max_skipped=options.max_skipped,
+      ),
+      loop.Tools(
+        step=step,
+        put=lambda rows: global_batch(
+          {name: rows[name] for name in task.batch_spec}, mesh
+        ),
+        evaluate=evaluate,
+        skipped=lambda: loader.skipped,
+        checkpoints=checkpoints,
+        log=log,
+        clock=clock,
+        display=display,
+      ),
+    )
+  finally:
+    for resource in (display, log, loader, checkpoints):
+      resource.close()
+  return _conclude(experiment, directory, outcome, clock)
+
+
+def step_flops(
+  experiment: Experiment, encoder: TextEncoder, like: TrainState, mesh, step
+) -> Callable[[int], float]:
+  """Model FLOPs of the n-th step; what remat computes again does not count."""
+  task = make_task(without_remat(experiment), encoder)
+  program = step
+  if experiment.model.remat != "none":
+    program = jax.jit(make_gradient(task))
+  jaxpr = program.trace(like, abstract_batch(task, mesh)).jaxpr
+  if not task.stages:
+    flops = count_flops(jaxpr)
+    return lambda step: flops
+  stages = range(len(task.stages) + 1)
+  flops = [count_flops(jaxpr, branch=stage) for stage in stages]
+  return lambda step: flops[sum(step > begin for begin in task.stages)]
+
+
+def _conclude(experiment, directory, outcome, clock) -> int:
+  """Says how the run ended; returns the exit code."""
+  step = int(outcome.state.step)
+  if clock.steps:
+    host = 100 * clock.host_seconds / clock.seconds
+    speed = experiment.batch_size * clock.steps / clock.seconds
+    print(f"{speed:.1f} images/s, host {host:.2f} % of the step time")
+  if outcome.signal is not None:
+    name = signal.Signals(outcome.signal).name
+    print(
+      f"Stopped by {name} at step {step}, saved in {directory}; the same "
+      "command goes on from there"
+    )
+    return 128 + outcome.signal
+  summary = {
+    "steps": step,
+    "seconds": outcome.host.seconds,
+    "skipped": outcome.host.skipped,
+    "skipped_steps": int(outcome.state.skipped_total),
+  }
+  workdir.finish(directory, summary)
+  print(f"Trained {workdir.describe(summary)}")
+  return 0

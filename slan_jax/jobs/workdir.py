@@ -1,0 +1,133 @@
+"""A work directory belongs to one configuration, kept in its config.json."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from slan_jax.evaluation.files import write_atomically
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.jobs.typed import ConfigError, flatten, to_dataclass
+from slan_jax.training.progress import duration
+
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+SUMMARY = "summary.json"
+# Keys, or sections, that change how a run is carried out but not what it is.
+RUNTIME = (
+  "checkpoint",
+  "compilation_cache",
+  "data.prefetch",
+  "data.threads",
+  "evaluation.batch_size",
+  "evaluation.every_steps",
+  "evaluation.pair_batch_size",
+  "log",
+  "mesh",
+)
+
+
+class WorkdirError(ValueError):
+  """A work directory is another run's, or is none at all."""
+
+
+def identity(experiment: Experiment) -> dict[str, Any]:
+  """Flat keys and values that make a run what it is."""
+  flat = flatten(dataclasses.asdict(experiment))
+  return {
+    key: value
+    for key, value in sorted(flat.items())
+    if not any(key == run or key.startswith(run + ".") for run in RUNTIME)
+  }
+
+
+def config_hash(experiment: Experiment) -> str:
+  """Sixteen hexadecimal digits of a run's identity."""
+  text = json.dumps(identity(experiment), sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check(workdir: Path, experiment: Experiment) -> None:
+  """Raises WorkdirError when the directory holds another configuration's run.
+
+  A run without a checkpoint left nothing to protect.
+
+  Args:
+    workdir: may be missing.
+    experiment: complete, as `write` will keep it.
+  """
+  workdir = Path(workdir)
+  if not any((workdir / CHECKPOINTS).glob("[0-9]*")):
+    return
+  if not (workdir / CONFIG).exists():
+    raise WorkdirError(
+      f"{workdir} holds checkpoints but no {CONFIG}, so they cannot be told "
+      "from another run's. Choose another --workdir, or remove this one"
+    )
+  there, here = identity(read(workdir)), identity(experiment)
+  different = [key for key in here if here[key] != there.get(key)]
+  if different:
+    shown = "; ".join(
+      f"{key} is {there.get(key)!r} there, {here[key]!r} here"
+      for key in different[:8]
+    )
+    more = f" and {len(different) - 8} more" if len(different) > 8 else ""
+    raise WorkdirError(
+      f"{workdir} holds the run of another configuration: {shown}{more}. "
+      "Choose another --workdir, or remove this one"
+    )
+
+
+def write(workdir: Path, experiment: Experiment) -> None:
+  """Keeps the configuration for this run's later jobs."""
+  values = dataclasses.asdict(experiment)
+  record = {"hash": config_hash(experiment), "config": values}
+  text = json.dumps(record, indent=2) + "\n"
+  write_atomically(Path(workdir) / CONFIG, text.encode())
+
+
+def read(workdir: Path) -> Experiment:
+  """The configuration of a run.
+
+  Raises:
+    WorkdirError: no run, or a config.json that does not read.
+  """
+  path = Path(workdir) / CONFIG
+  try:
+    return to_dataclass(json.loads(path.read_text())["config"], Experiment)
+  except FileNotFoundError:
+    raise WorkdirError(
+      f"{workdir} is not the work directory of a run: it has no {CONFIG}"
+    ) from None
+  except ConfigError as error:
+    raise WorkdirError(f"{path}: {error}") from error
+  except (ValueError, KeyError, TypeError) as error:
+    raise WorkdirError(f"{path} is damaged ({error!r})") from error
+
+
+def describe(summary: dict[str, Any]) -> str:
+  """A summary in a line."""
+  skipped = ", ".join(f"{n} {why}" for why, n in summary["skipped"].items())
+  return (
+    f"{summary['steps']} steps in {duration(summary['seconds'])}, loader "
+    f"passed over {skipped or 'nothing'}, {summary['skipped_steps']} steps "
+    "skipped as not finite"
+  )
+
+
+def finished(workdir: Path, experiment: Experiment) -> dict[str, Any] | None:
+  """The summary of a run that reached its last step, or None."""
+  try:
+    summary = json.loads((Path(workdir) / SUMMARY).read_text())
+    done = summary["steps"] == experiment.total_steps
+  except (FileNotFoundError, ValueError, KeyError, TypeError):
+    return None
+  last = Path(workdir) / CHECKPOINTS / str(experiment.total_steps)
+  return summary if done and last.is_dir() else None
+
+
+def finish(workdir: Path, summary: dict[str, Any]) -> None:
+  """Notes that the run reached its last step."""
+  text = json.dumps(summary, indent=2) + "\n"
+  write_atomically(Path(workdir) / SUMMARY, text.encode())
