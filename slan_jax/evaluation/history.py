@@ -5,23 +5,7 @@ from pathlib import Path
 from typing import Any
 
 TRAINING = "metrics.jsonl"  # written by the training log
-EVALUATIONS = "evaluations.jsonl"  # written by in-training evaluation
-
-
-def append_evaluation(
-  workdir: Path, step: int, metrics: dict[str, float]
-) -> None:
-  """Adds the scores of an evaluation during training.
-
-  Args:
-    workdir: of the run.
-    step: optimiser steps behind the scored parameters.
-    metrics: names of metrics.json; those of several tasks may be merged.
-  """
-  path = Path(workdir) / EVALUATIONS
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open("a") as file:
-    file.write(json.dumps({"step": int(step)} | metrics) + "\n")
+EVALUATIONS = "evaluations.jsonl"  # scores of the evaluations meanwhile
 
 
 def load_history(path: Path) -> list[dict[str, Any]]:

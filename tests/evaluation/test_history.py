@@ -4,11 +4,13 @@ from slan_jax.evaluation import history
 
 
 def test_later_records_of_a_step_win(tmp_path):
-  history.append_evaluation(tmp_path, 20, {"i2t_r1": 5.0, "pointing": 1.0})
-  history.append_evaluation(tmp_path, 0, {"i2t_r1": 1.0})
-  history.append_evaluation(tmp_path, 20, {"i2t_r1": 7.0})
   path = tmp_path / history.EVALUATIONS
-  path.write_text(path.read_text() + '{"step": 30, "i2t')
+  path.write_text(
+    '{"step": 20, "i2t_r1": 5.0, "pointing": 1.0}\n'
+    '{"step": 0, "i2t_r1": 1.0}\n'
+    '{"step": 20, "i2t_r1": 7.0}\n'
+    '{"step": 30, "i2t'
+  )
   assert history.load_history(path) == [
     {"step": 0, "i2t_r1": 1.0},
     {"step": 20, "i2t_r1": 7.0, "pointing": 1.0},

@@ -43,15 +43,17 @@ def test_examples_show_a_miss_and_the_right_image():
 
 @pytest.fixture
 def workdir(tmp_path):
-  lines = [
+  training = [
     {"step": step, "loss": 9.0 / (step + 1), "itc": 1.0, "area": 0.1}
     for step in range(0, 40, 2)
   ]
-  (tmp_path / history.TRAINING).write_text(
-    "".join(json.dumps(line) + "\n" for line in lines)
-  )
+  scores = [{"step": step, "i2t_r1": 2.0 * step} for step in (0, 20, 40)]
+  for name, records in (
+    (history.TRAINING, training), (history.EVALUATIONS, scores),
+  ):  # fmt: skip
+    lines = [json.dumps(record) + "\n" for record in records]
+    (tmp_path / name).write_text("".join(lines))
   for step in (0, 20, 40):
-    history.append_evaluation(tmp_path, step, {"i2t_r1": 2.0 * step})
     snapshot.save_snapshot(tmp_path, arrays(step))
   retrieval_pictures.save_examples(tmp_path / pictures.EXAMPLES, examples()[1])
   report.write_report(
