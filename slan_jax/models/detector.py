@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from slan_jax.models import config, layers
+from slan_jax.models import config, layers, position
 
 _EPSILON = 1e-5  # of LayerNorm, as DETR
 
@@ -163,14 +163,14 @@ class Detector(nn.Module):
     batch, height, columns, _ = v.shape
     width, queries = detector.width, detector.queries
     cells = nn.Dense(width, dtype=self.dtype, name="input")(v)
-    position = layers.sine_position_2d(height, columns, width)
+    place = position.sine_position_2d(height, columns, width)
     # On a grid the code of the place tells queries apart, not chance.
     init = nn.initializers.normal(0.02 if detector.reference == "grid" else 1.0)
     query = self.param("query", init, (queries, width))
     reference = None
     if detector.reference == "grid":
       reference = grid_references(queries, detector.reference_size)
-      query = query + layers.sine_position(reference[:, :2], width)
+      query = query + position.sine_position(reference[:, :2], width)
     elif detector.reference != "learned":
       raise ValueError(
         f"model.detector.reference: {detector.reference!r}; choose "
@@ -183,7 +183,7 @@ class Detector(nn.Module):
 
     states, _ = Transformer(
       detector, self.dtype, self.remat, name="transformer"
-    )(cells.reshape(batch, -1, width), spread(position), spread(query))
+    )(cells.reshape(batch, -1, width), spread(place), spread(query))
     head = nn.Dense(1, dtype=jnp.float32, name="saliency")
     return {
       "boxes": self._boxes(states, reference),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from slan_jax.models import config
 from slan_jax.models.fusion import Fusion
-from slan_jax.models.layers import sine_position
+from slan_jax.models.position import sine_position
 from slan_jax.ops import boxes as box_ops
 from slan_jax.ops import neighbours
 from slan_jax.ops.cells import cell_centres, neighbour_mask
