@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from slan_jax.input.errors import BadRecord, InputError
@@ -139,20 +140,29 @@ def _open(directory: Path, split: str) -> Any:
     raise InputError(f"{directory}: unreadable metadata ({error})") from error
   if split not in names:
     raise InputError(f"{directory} has no split {split!r}; it has {names}")
-  if not builder.info.splits[split].num_examples:
-    raise InputError(f"{directory}: split {split!r} is empty")
   _check_features(directory, builder)
-  for path in builder.info.splits[split].filepaths:
-    if not path.exists():
-      raise InputError(f"shard {path} is missing: {advice}")
+  info = builder.info.splits[split]
+  for path, length in zip(info.filepaths, info.shard_lengths):
+    _check_shard(Path(path), length, advice)
+  return builder.as_data_source(
+    split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+  )
+
+
+def _check_shard(path: Path, length: int, advice: str) -> None:
+  """Reads a shard's own table of contents, which is at its end."""
+  if not path.is_file():
+    raise InputError(f"shard {path} is missing: {advice}")
   try:
-    return builder.as_data_source(
-      split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-    )
+    reader = array_record_module.ArrayRecordReader(str(path))
+    found = reader.num_records()
+    reader.close()
   except Exception as error:
+    raise InputError(f"shard {path} is damaged ({error}): {advice}") from error
+  if found != length:
     raise InputError(
-      f"{directory}: a shard of split {split!r} is damaged ({error}): {advice}"
-    ) from error
+      f"shard {path} is damaged ({found} of {length} records): {advice}"
+    )
 
 
 def _check_features(directory: Path, builder: Any) -> None:

@@ -1,0 +1,102 @@
+"""Small prepared directories and the configurations that read them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data.builder import CaptionBuilder
+from data.schema import record
+from data.vocabulary import words_tokenizer, write_tokenizer
+from slan_jax.input.config import EvaluationConfig, InputConfig
+
+WORDS = ["a", "an", "and", "the", "of", "on", "left", "right", "two"]
+WORDS += ["red", "blue", "green", "dog", "dogs", "cat"]
+
+
+class Given(CaptionBuilder):
+  """Holds the records it is given."""
+
+  def __init__(self, *, splits, **kwargs):
+    self._splits = splits
+    super().__init__(**kwargs)
+
+  def split_sizes(self):
+    return {split: len(records) for split, records in self._splits.items()}
+
+  def records(self, split):
+    yield from self._splits[split]
+
+
+def write_dataset(directory: Path, **splits: list[dict]) -> Path:
+  """A prepared directory with these records and a vocabulary of WORDS."""
+  tfds.disable_progress_bar()
+  builder = Given(data_dir=directory, splits=splits)
+  builder.download_and_prepare()
+  made = Path(builder.data_dir)
+  write_tokenizer(words_tokenizer(WORDS), made / "tokenizer")
+  return made
+
+
+def picture(number: int, side: int = 16) -> bytes:
+  """A losslessly stored picture of one grey level on the left half."""
+  pixels = np.zeros((side, side, 3), np.uint8)
+  pixels[:, : side // 2] = number
+  return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def photograph(width: int, height: int) -> bytes:
+  """A JPEG of smooth noise."""
+  coarse = np.random.default_rng(0).integers(0, 255, (5, 5, 3), np.uint8)
+  return cv2.imencode(".jpg", cv2.resize(coarse, (width, height)))[1].tobytes()
+
+
+def damage(shard: Path, image: bytes) -> None:
+  """Changes a byte of a picture within a shard: its checksum fails.
+
+  The picture must not compress, or it could not be found.
+  """
+  data = bytearray(shard.read_bytes())
+  middle = len(image) // 2
+  data[data.index(image[middle : middle + 16])] ^= 255
+  shard.write_bytes(data)
+
+
+def plain_records(count: int, captions=("a red dog",)) -> list[dict]:
+  """Records whose picture tells their number: left half of that grey."""
+  return [
+    record(f"r{number}", picture(number), (16, 16), list(captions))
+    for number in range(count)
+  ]
+
+
+def input_config(**changes) -> InputConfig:
+  """Nothing random but the order, unless changed."""
+  plain = {
+    "split": "train",
+    "tokenizer": "dataset",
+    "word_classes": "dataset",
+    "image_size": 16,
+    "max_length": 12,
+    "batch_size": 4,
+    "seed": 0,
+    "crop_scale": (1.0, 1.0),
+    "flip": False,
+    "randaugment": (0, 0),
+    "caption": "first",
+    "hard_negatives": 0,
+    "threads": 1,
+    "prefetch": 1,
+  }
+  return InputConfig(**(plain | changes))
+
+
+def evaluation_config(**changes) -> EvaluationConfig:
+  plain = {
+    "tokenizer": "dataset",
+    "image_size": 16,
+    "max_length": 12,
+    "batch_size": 4,
+  }
+  return EvaluationConfig(**(plain | changes))

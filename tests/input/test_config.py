@@ -1,0 +1,33 @@
+import dataclasses
+
+import pytest
+
+from tests.input.prepared import input_config
+
+
+@pytest.mark.parametrize(
+  ("change", "named"),
+  [
+    ({"crop_scale": (0.0, 1.0)}, "crop_scale"),
+    ({"crop_scale": (0.9, 0.5)}, "crop_scale"),
+    ({"crop_scale": (0.5, 1.5)}, "crop_scale"),
+    ({"image_size": 4}, "image_size"),
+    ({"batch_size": 0}, "batch_size"),
+    ({"hard_negatives": -1}, "hard_negatives"),
+    ({"threads": 0}, "threads"),
+    ({"prefetch": 0}, "prefetch"),
+    ({"randaugment": (2, 11)}, "randaugment"),
+    ({"randaugment": (-1, 5)}, "randaugment"),
+    ({"caption": "last"}, "caption"),
+    ({"process_count": 3}, "divisible"),
+    ({"process_index": 1}, "process 1 of 1"),
+  ],
+)
+def test_wrong_values_are_named(change, named):
+  with pytest.raises(ValueError, match=named):
+    input_config(**change)
+
+
+def test_a_configuration_cannot_be_changed():
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    input_config().seed = 1
