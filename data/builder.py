@@ -10,6 +10,7 @@ from tensorflow_datasets.core import writer as writer_lib
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data import schema
+from data.errors import PreparationError
 from data.report import Report
 
 Record = dict[str, Any]
@@ -89,6 +90,9 @@ class CaptionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     for number, record in enumerate(records):
       self.report.count_written(split)
       yield number, record
+    if not self.report.written.get(split):
+      lines = "; ".join(self.report.lines())
+      raise PreparationError(f"split {split!r} has no usable record: {lines}")
 
   def _generate_examples(self, **kwargs):
     raise NotImplementedError("every split has a generator of its own")

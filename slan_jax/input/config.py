@@ -1,4 +1,4 @@
-"""What the input wing is told: training batches and evaluation batches."""
+"""What the input wing is told: of training batches and evaluation splits."""
 
 import dataclasses
 
@@ -75,16 +75,14 @@ class InputConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-  """What evaluation batches depend on.
+  """What an evaluation split depends on, besides the directory.
 
   Attributes:
     tokenizer: "dataset", a directory or a hub name.
     image_size: S, pixels of the square picture.
     max_length: N, tokens of a text with [CLS] and [SEP].
-    batch_size: Rows of a batch; the last one is padded.
   """
 
   tokenizer: str
   image_size: int
   max_length: int
-  batch_size: int

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ from slan_jax.input.config import EvaluationConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.source import TrainingSource
 from slan_jax.input.text import TextEncoder, load_encoder
-
-Batch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,21 +38,6 @@ class Gallery:
   text_image: np.ndarray
   skipped: Counter[str]
   encoder: TextEncoder
-  config: EvaluationConfig
-
-  def image_batches(self) -> Iterator[Batch]:
-    """Yields image [B, S, S, 3] uint8 and row_mask [B] bool."""
-    for rows, mask in padded_rows(len(self.ids), self.config.batch_size):
-      yield {"image": self.images[rows], "row_mask": mask}
-
-  def text_batches(self) -> Iterator[Batch]:
-    """Yields text [B, N] int32, text_mask [B, N] and row_mask [B] bool."""
-    for rows, mask in padded_rows(len(self.texts), self.config.batch_size):
-      yield {
-        "text": self.tokens[rows],
-        "text_mask": self.mask[rows],
-        "row_mask": mask,
-      }
 
 
 def retrieval_split(
@@ -121,17 +103,4 @@ def retrieval_split(
     text_image=np.array(text_image, np.int32)[order],
     skipped=skipped,
     encoder=encoder,
-    config=config,
   )
-
-
-def padded_rows(
-  count: int, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Row numbers [B] of each batch and a mask [B] that is False on padding.
-
-  The last batch repeats its last row: every row is masked in exactly once.
-  """
-  for first in range(0, count, batch_size):
-    rows = np.arange(first, first + batch_size)
-    yield np.minimum(rows, count - 1), rows < count

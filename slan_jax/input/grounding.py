@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ import numpy as np
 from slan_jax.input import image
 from slan_jax.input.config import EvaluationConfig
 from slan_jax.input.errors import BadRecord, InputError
-from slan_jax.input.gallery import Batch, padded_rows
 from slan_jax.input.source import EvaluationSource, Phrase
 from slan_jax.input.text import TextEncoder, load_encoder
 
@@ -28,15 +26,12 @@ class GroundedPhrase(NamedTuple):
     boxes: [M, 4] float32 xyxy in [0, 1]; any of them is right.
     size: "small" or "large", by the mean area of its boxes.
     objects: Number of objects in the picture.
-    has_tokens: False when the phrase lies beyond the text's length: the model
-      cannot see it and it counts as a miss.
   """
 
   text: str
   boxes: np.ndarray
   size: str
   objects: int
-  has_tokens: bool
 
 
 class GroundingExample(NamedTuple):
@@ -57,7 +52,8 @@ class GroundingSplit:
     tokens: [E, N] int32, the captions encoded.
     mask: [E, N] bool, True on real tokens.
     phrase_tokens: [E, P, N] bool, tokens of each phrase; P is the largest
-      number of phrases of a caption.
+      number of phrases of a caption. A phrase beyond the text's length has
+      none: it cannot be found, and counts.
     skipped: Records and phrases left out, by reason.
     encoder: The tokenizer.
   """
@@ -69,30 +65,6 @@ class GroundingSplit:
   phrase_tokens: np.ndarray
   skipped: Counter[str]
   encoder: TextEncoder
-  config: EvaluationConfig
-
-  def batches(self) -> Iterator[tuple[Batch, list[list[GroundedPhrase]]]]:
-    """Yields arrays of one shape and the phrases of each row.
-
-    The arrays are image [B, S, S, 3] uint8, text [B, N] int32, text_mask
-    [B, N], phrase_tokens [B, P, N], phrase_mask [B, P] and row_mask [B] bool.
-    A padded row has no phrases.
-    """
-    for rows, mask in padded_rows(len(self.examples), self.config.batch_size):
-      tokens = self.phrase_tokens[rows] & mask[:, None, None]
-      batch = {
-        "image": self.images[rows],
-        "text": self.tokens[rows],
-        "text_mask": self.mask[rows],
-        "phrase_tokens": tokens,
-        "phrase_mask": tokens.any(-1),
-        "row_mask": mask,
-      }
-      pairs = zip(rows, mask)
-      yield (
-        batch,
-        [self.examples[r].phrases if real else [] for r, real in pairs],
-      )
 
 
 def grounding_split(
@@ -137,10 +109,7 @@ def grounding_split(
       skipped["phrase without box"] += len(named) - len(boxed)
       if boxed:
         tokens = encoder.span_tokens(caption, [p.span for p in boxed])
-        grounded = [
-          _grounded(phrase, len(boxes), row)
-          for phrase, row in zip(boxed, tokens)
-        ]
+        grounded = [_grounded(phrase, len(boxes)) for phrase in boxed]
         examples.append(GroundingExample(record.id, caption, grounded))
         encoded.append(record.image)
         spans.append(tokens)
@@ -155,7 +124,6 @@ def grounding_split(
     phrase_tokens=_stacked(spans),
     skipped=+skipped,
     encoder=encoder,
-    config=config,
   )
 
 
@@ -168,9 +136,7 @@ def _stacked(spans: list[np.ndarray]) -> np.ndarray:
   return stacked
 
 
-def _grounded(
-  phrase: Phrase, objects: int, tokens: np.ndarray
-) -> GroundedPhrase:
+def _grounded(phrase: Phrase, objects: int) -> GroundedPhrase:
   sides = phrase.boxes[:, 2:] - phrase.boxes[:, :2]
   large = np.sqrt(sides.prod(-1).mean()) >= _LARGE
   return GroundedPhrase(
@@ -178,5 +144,4 @@ def _grounded(
     boxes=phrase.boxes,
     size="large" if large else "small",
     objects=objects,
-    has_tokens=bool(tokens.any()),
   )

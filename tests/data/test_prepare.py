@@ -173,6 +173,16 @@ def test_coco_captions_copy_a_tokenizer(coco, tmp_path):
   assert digests(out / "tokenizer") == digests(given)
 
 
+def test_a_source_without_usable_pictures_is_refused(tmp_path, capsys):
+  source = tmp_path / "source"
+  write_source(source, {"a.jpg": b"text"}, {"a.jpg": ["a dog"]})
+  out = tmp_path / "out"
+  code = run("coco_captions", "--source", source, "--out", out)
+  assert code == prepare.USAGE_ERROR
+  assert "image corrupt" in capsys.readouterr().err
+  assert not out.exists()
+
+
 def test_a_bad_source_or_tokenizer_leaves_nothing(coco, tmp_path, capsys):
   out = tmp_path / "out"
   start = ["coco_captions", "--out", out, "--source"]

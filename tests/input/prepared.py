@@ -93,10 +93,5 @@ def input_config(**changes) -> InputConfig:
 
 
 def evaluation_config(**changes) -> EvaluationConfig:
-  plain = {
-    "tokenizer": "dataset",
-    "image_size": 16,
-    "max_length": 12,
-    "batch_size": 4,
-  }
+  plain = {"tokenizer": "dataset", "image_size": 16, "max_length": 12}
   return EvaluationConfig(**(plain | changes))

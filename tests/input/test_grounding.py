@@ -47,7 +47,6 @@ def test_every_caption_with_boxes_is_an_example(tmp_path):
   assert dog.text == "a red dog" and dog.size == "small" and dog.objects == 2
   np.testing.assert_allclose(dogs.boxes, [SMALL, LARGE])
   assert dogs.size == "large"  # of 0.04 and 0.16 of the image, mean 0.1
-  assert dog.has_tokens and dogs.has_tokens
 
 
 def test_arrays_belong_to_the_examples(tmp_path):
@@ -76,12 +75,13 @@ def test_first_captions_and_first_records(tmp_path):
 
 
 def test_a_phrase_beyond_the_cut_is_kept_as_a_miss(tmp_path):
-  directory = write_dataset(tmp_path, test=[two_captions()])
-  config = evaluation_config(max_length=3)
+  record = two_captions()
+  record["phrase_boxes"]["phrase"][1] = 1  # now the cat has a box, dogs one
+  directory = write_dataset(tmp_path, test=[record])
+  config = evaluation_config(max_length=4)
   made = grounding_split(directory, "test", config)
-  dog, dogs = (example.phrases[0] for example in made.examples)
-  assert dog.has_tokens and dogs.has_tokens  # their first word is left
-  assert made.phrase_tokens.sum() == 2
+  assert [len(example.phrases) for example in made.examples] == [2, 1]
+  assert made.phrase_tokens.sum(-1).tolist() == [[2, 0], [2, 0]]
 
 
 def test_bad_pictures_are_left_out_and_counted(tmp_path):
@@ -95,7 +95,8 @@ def test_scenes_ground_every_phrase(scenes):
   made = grounding_split(scenes, "test", config)
   assert not made.skipped
   phrases = [p for example in made.examples for p in example.phrases]
-  assert all(p.has_tokens and len(p.boxes) for p in phrases)
+  assert all(len(p.boxes) for p in phrases)
+  assert made.phrase_tokens.any(-1).sum() == len(phrases)
   assert all(1 <= p.objects <= 4 for p in phrases)
   single = [p for p in phrases if p.text.split()[1] in ("small", "large")]
   assert len(single) > 50
