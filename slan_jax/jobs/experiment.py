@@ -174,5 +174,4 @@ def evaluation_config(experiment: Experiment) -> EvaluationConfig:
     tokenizer=experiment.text.tokenizer,
     image_size=experiment.model.image_size,
     max_length=experiment.text.max_length,
-    batch_size=experiment.evaluation.batch_size,
   )
