@@ -9,9 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from slan_jax.evaluation import grounding, retrieval, snapshot
 from slan_jax.evaluation.evaluator import Batching
+from slan_jax.evaluation.grounding import (
+  Examples,
+  evaluate_grounding,
+  take_snapshot,
+)
 from slan_jax.evaluation.phrase_recall import Truth
+from slan_jax.evaluation.retrieval import Retrieval, Texts, evaluate_retrieval
+from slan_jax.evaluation.snapshot import caption_words, save_snapshot
 from slan_jax.input.errors import InputError
 from slan_jax.input.gallery import Gallery, retrieval_split
 from slan_jax.input.grounding import GroundingSplit, grounding_split
@@ -71,14 +77,14 @@ class Scorer:
       progress=sys.stdout.isatty() and jax.process_index() == 0,
     )
 
-  def retrieval(self, params: Tree) -> retrieval.Retrieval:
+  def retrieval(self, params: Tree) -> Retrieval:
     """Two-stage retrieval; see `evaluate_retrieval`."""
     gallery = self.gallery
-    return retrieval.evaluate_retrieval(
+    return evaluate_retrieval(
       self._predict,
       params,
       gallery.images,
-      retrieval.Texts(gallery.tokens, gallery.mask, gallery.text_image),
+      Texts(gallery.tokens, gallery.mask, gallery.text_image),
       galleries=self._galleries,
       texts_per_image=None,
       top_k=self._options.top_k,
@@ -95,14 +101,14 @@ class Scorer:
     """
     split = self._phrases
     examples = phrase_examples(split, range(len(split.examples)))
-    return grounding.evaluate_grounding(
+    return evaluate_grounding(
       self._predict, params, examples, batching=self._batching
     )
 
   def snapshot(self, params: Tree, step: int) -> dict[str, np.ndarray]:
     """What the model sees in a few fixed images; see `take_snapshot`."""
     examples, captions, phrases = self._watched
-    return grounding.take_snapshot(
+    return take_snapshot(
       self._predict,
       params,
       examples,
@@ -125,7 +131,7 @@ class Scorer:
     return self._grounding_split()
 
   @functools.cached_property
-  def _watched(self) -> tuple[grounding.Examples, list[str], list[list[str]]]:
+  def _watched(self) -> tuple[Examples, list[str], list[list[str]]]:
     if not self.has_phrases:
       return word_examples(self.gallery, WATCHED)
     first: dict[str, int] = {}  # one caption of each image
@@ -150,12 +156,10 @@ class _Rows:
     return self._images[self._rows[rows]]
 
 
-def phrase_examples(
-  split: GroundingSplit, rows: Sequence[int]
-) -> grounding.Examples:
+def phrase_examples(split: GroundingSplit, rows: Sequence[int]) -> Examples:
   """Rows of a split whose phrases are annotated, as evaluation takes them."""
   chosen = [split.examples[row] for row in rows]
-  return grounding.Examples(
+  return Examples(
     _Rows(split.images, rows),
     *(array[rows] for array in (split.tokens, split.mask, split.phrase_tokens)),
     [
@@ -167,7 +171,7 @@ def phrase_examples(
 
 def word_examples(
   gallery: Gallery, count: int
-) -> tuple[grounding.Examples, list[str], list[list[str]]]:
+) -> tuple[Examples, list[str], list[list[str]]]:
   """First images with their first captions; a few words stand for phrases.
 
   Returns:
@@ -176,11 +180,11 @@ def word_examples(
   _, rows = np.unique(gallery.text_image, return_index=True)
   rows = rows[:count]
   found = [
-    snapshot.caption_words(gallery.encoder.pieces(ids), limit=WORDS)
+    caption_words(gallery.encoder.pieces(ids), limit=WORDS)
     for ids in gallery.tokens[rows]
   ]
   nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
-  examples = grounding.Examples(
+  examples = Examples(
     gallery.images,
     gallery.tokens[rows],
     gallery.mask[rows],
@@ -219,7 +223,7 @@ def training_evaluation(
     log.evaluation(step, metrics)
     arrays = scorer.snapshot(params, step)
     if jax.process_index() == 0:
-      snapshot.save_snapshot(directory, arrays)
+      save_snapshot(directory, arrays)
     return metrics["r_mean"]
 
   return evaluate

@@ -40,9 +40,15 @@ def flat(tree: Tree) -> dict[str, Any]:
 
 
 def named(tree: Tree) -> dict[str, Any]:
-  """Nested dictionary of a tree's leaves; parts without a leaf vanish."""
+  """Nested dictionary of a tree's leaves.
+
+  Parts without a leaf vanish, and so do arrays without an element, which Orbax
+  cannot write.
+  """
   root: dict[str, Any] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    if not leaf.size:
+      continue
     *parents, name = _parts(path)
     node = root
     for parent in parents:
@@ -55,6 +61,8 @@ def lookup(root: Mapping[str, Any], like: Tree) -> Tree:
   """Puts named leaves back into the structure of `like`."""
 
   def find(path, leaf):
+    if not leaf.size:
+      return jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
     node: Any = root
     for part in _parts(path):
       node = node[part]

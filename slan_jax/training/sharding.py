@@ -130,7 +130,7 @@ def carry_shardings(tree: Tree, mesh: jax.sharding.Mesh) -> Tree:
   """Shardings of the carry: queues are split by rows when the rows allow."""
 
   def sharding(leaf) -> NamedSharding:
-    if leaf.ndim > 0 and leaf.shape[0] % mesh.size == 0:
+    if leaf.size and leaf.ndim and leaf.shape[0] % mesh.size == 0:
       return batch_sharding(mesh)
     return replicated(mesh)
 

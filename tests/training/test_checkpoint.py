@@ -77,6 +77,16 @@ def test_a_donated_state_is_saved_as_it_was(tmp_path, toy, states):
   assert_trees_equal(Checkpoints(tmp_path).restore_newest(like)[0], states[0])
 
 
+def test_empty_arrays_come_back_empty(tmp_path, toy, states):
+  def emptied(state):
+    empty = jax.numpy.zeros((0, 3), np.int32, device=toy[1].key.sharding)
+    return state._replace(carry={"queue": empty})
+
+  save(tmp_path, [emptied(states[2])])
+  state, _ = Checkpoints(tmp_path).restore_newest(emptied(toy[1]))
+  assert_trees_equal(state, emptied(states[2]))
+
+
 def test_other_mesh_and_parts(tmp_path, toy, states, monkeypatch):
   monkeypatch.setattr(sharding, "SMALL_BYTES", 0)
   save(tmp_path, [states[3]])
