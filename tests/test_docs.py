@@ -1,0 +1,63 @@
+"""The documents name what exists: functions, tests, keys and files."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from configs import base
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/METHOD.md", "docs/CONTRACTS.md")
+SECTIONS = "data|text|model|objective|optimizer|evaluation|mesh"
+
+
+def read(page: str) -> str:
+  return (ROOT / page).read_text("utf-8")
+
+
+def names(path: Path) -> set[str]:
+  """Functions and classes of a file."""
+  kinds = (ast.FunctionDef, ast.ClassDef)
+  return {
+    node.name
+    for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    if isinstance(node, kinds)
+  }
+
+
+def test_functions_and_tests_exist():
+  found = re.findall(r"`([\w/]+\.py)::(\w+)`", read("docs/METHOD.md"))
+  assert len(found) > 40
+  missing = [
+    f"{path}::{name}"
+    for path, name in found
+    if not (ROOT / path).exists() or name not in names(ROOT / path)
+  ]
+  assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_configuration_keys_exist(page):
+  config = base.get_config().to_dict()
+  for key in re.findall(
+    rf"[`.]((?:{SECTIONS})\.\w+(?:\.\w+)*)[`=]", read(page)
+  ):
+    value = config
+    for part in key.split("."):
+      assert isinstance(value, dict) and part in value, f"{page}: {key}"
+      value = value[part]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_linked_files_exist(page):
+  links = re.findall(r"\]\((?!https?:)([^)#]+)\)", read(page))
+  home = (ROOT / page).parent
+  # Pictures are made by a run, the rest is written.
+  missing = [
+    link
+    for link in links
+    if not link.endswith(".png") and not (home / link).exists()
+  ]
+  assert missing == []
