@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slan_jax.input import image
+from slan_jax.input import augment, image
 from slan_jax.input.config import InputConfig
 from slan_jax.input.errors import BadRecord
 from slan_jax.input.source import TrainingRecord
@@ -57,8 +57,8 @@ def training_example(
     record.image, record.size, config.image_size, config.crop_scale, rng
   )
   if config.flip and rng.random() < 0.5:
-    picture, caption = image.flip(picture), mirror_directions(caption)
-  picture = image.rand_augment(picture, *config.randaugment, rng)
+    picture, caption = augment.flip(picture), mirror_directions(caption)
+  picture = augment.rand_augment(picture, *config.randaugment, rng)
   negatives = []
   if config.hard_negatives:
     negatives = swapper.negatives(caption, config.hard_negatives, rng)
