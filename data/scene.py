@@ -101,7 +101,8 @@ def sample_items(rng: np.random.Generator, level: Level) -> list[Item]:
     centres = _place(rng, extents, level.overlap)
     if centres is not None:
       break
-    words = words[:-1] if rng.random() < 0.05 else words
+    if rng.random() < 0.05:  # crowded time after time: one object less
+      words = words[:-1]
   angles = rng.uniform(-0.26, 0.26, len(words))
   return [
     Item(*word, float(x), float(y), float(extent), float(angle))

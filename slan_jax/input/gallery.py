@@ -1,6 +1,7 @@
 """Evaluation of retrieval: a gallery of pictures and the texts about them."""
 
 import dataclasses
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def retrieval_split(
   """
   source = TrainingSource(directory, split)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
-  rows: dict[int, int] = {}  # of a picture, by its number
+  rows: dict[tuple[int, bytes], int] = {}  # of a picture, by what it is
   ids, encoded, texts, text_image = [], [], [], []
   skipped: Counter[str] = Counter()
   for number in range(len(source)):
@@ -75,11 +76,14 @@ def retrieval_split(
       spoken = [text for text in record.captions if text.strip()]
       if not spoken:
         raise BadRecord("empty caption")
-      if record.image_id not in rows:
+      # Of 5,000 pictures, two may share a number by chance.
+      digest = hashlib.blake2b(record.image, digest_size=16).digest()
+      key = record.image_id, digest
+      if key not in rows:
         if limit is not None and len(rows) == limit:
           continue
         image.decode(record.image)
-        rows[record.image_id] = len(rows)
+        rows[key] = len(rows)
         ids.append(record.id)
         encoded.append(record.image)
     except BadRecord as error:
@@ -87,7 +91,7 @@ def retrieval_split(
       continue
     spoken = spoken[:1] if captions == "first" else spoken
     texts += spoken
-    text_image += [rows[record.image_id]] * len(spoken)
+    text_image += [rows[key]] * len(spoken)
   if not ids:
     raise InputError(f"{directory}: split {split!r} has no usable record")
   order = np.argsort(text_image, kind="stable")
@@ -95,7 +99,7 @@ def retrieval_split(
   tokens = encoder(texts)
   return Gallery(
     ids=ids,
-    image_ids=np.array(list(rows), np.int64),
+    image_ids=np.array([number for number, _ in rows], np.int64),
     images=image.Pictures(encoded, config.image_size),
     texts=texts,
     tokens=tokens.ids,

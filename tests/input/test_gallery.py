@@ -52,6 +52,15 @@ def test_records_of_one_picture_are_joined(tmp_path):
   assert len(set(gallery.image_ids)) == 3
 
 
+def test_pictures_that_share_a_number_stay_apart(tmp_path):
+  records = plain_records(2)
+  records[1]["image_id"] = records[0]["image_id"]
+  directory = write_dataset(tmp_path, test=records)
+  gallery = retrieval_split(directory, "test", evaluation_config())
+  assert gallery.ids == ["r0", "r1"]
+  assert gallery.text_image.tolist() == [0, 1]
+
+
 def test_unusable_records_are_left_out_and_counted(tmp_path):
   records = plain_records(4)
   records[1] = record("broken", b"text", (16, 16), ["a dog"])

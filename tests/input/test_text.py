@@ -48,7 +48,9 @@ def test_ids_and_sizes():
   assert (enc.pad_id, enc.cls_id, enc.sep_id, enc.mask_id) == (0, 2, 3, 4)
   assert set(enc.special_ids) == {0, 1, 2, 3, 4}
   assert enc.vocab_size == 1 + max(numbers(enc, *WORDS))
-  assert enc.decode(enc(["a red dog"]).ids[0]) == "a red dog"
+  ids = enc(["a red dog"]).ids[0]
+  assert enc.decode(ids) == "a red dog"
+  assert enc.pieces(ids[:3]) == ["[CLS]", "a", "red"]
 
 
 def test_function_words_end_phrases_and_others_do_not():
