@@ -68,6 +68,7 @@ class Norm(nn.Module):
     width = (x.shape[-1],)
     scale = self.param("scale", nn.initializers.ones, width)
     bias = self.param("bias", nn.initializers.zeros, width)
+    scale, bias = scale[None, None, None], bias[None, None, None]
     x = x.astype(jnp.float32)
     if self.kind == "group":
       mean, variance = _group_moments(x, math.gcd(32, x.shape[-1]))
@@ -75,18 +76,21 @@ class Norm(nn.Module):
       mean = jnp.mean(x, axis=-1, keepdims=True)
       variance = jnp.var(x, axis=-1, mean=mean, keepdims=True)
     elif self.kind == "frozen_batch":
-      mean = self.param("mean", nn.initializers.zeros, width)
+      mean = self.param("mean", nn.initializers.zeros, width)[None, None, None]
       variance = self.param("var", nn.initializers.ones, width)
+      variance = variance[None, None, None]
       frozen = jax.lax.stop_gradient((scale, bias, mean, variance))
       scale, bias, mean, variance = frozen
-      mean, variance = (a[None, None, None] for a in (mean, variance))
     else:
       raise ValueError(
         f"backbone norm {self.kind!r}: choose "
         '"group", "layer" or "frozen_batch"'
       )
-    gain = scale[None, None, None] * jax.lax.rsqrt(variance + 1e-5)
-    return ((x - mean) * gain + bias[None, None, None]).astype(self.dtype)
+    gain = scale * jax.lax.rsqrt(variance + 1e-5)
+    if self.kind == "layer":
+      return ((x - mean) * gain + bias).astype(self.dtype)
+    # One gain and one shift per channel: a single pass over the map.
+    return (x * gain + (bias - mean * gain)).astype(self.dtype)
 
 
 def _group_moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
