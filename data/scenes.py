@@ -61,12 +61,9 @@ class Scenes(CaptionBuilder):
     return word_classes()
 
   def records(self, split: str) -> Iterator[Record]:
-    count = self._sizes[split]
-    told: set[str] = set()
-    for scene in _drawn(self._jobs(split), count, self._processes):
+    drawn = _drawn(self._jobs(split), self._sizes[split], self._processes)
+    for scene in drawn if split == "train" else _without_repeats(list(drawn)):
       self.report.count_read()
-      if split != "train":
-        scene = _without_repeats(scene, told)
       yield _record(scene)
 
   def _jobs(self, split: str) -> Iterator[tuple]:
@@ -83,15 +80,17 @@ class ScenesHard(Scenes):
   """Scenes of 1 to 6 objects at 128 pixels with overlap and clutter."""
 
 
-def _without_repeats(scene: SceneRecord, told: set[str]) -> SceneRecord:
-  """Drops captions that were told of an earlier picture of a gallery.
+def _without_repeats(scenes: list[SceneRecord]) -> Iterator[SceneRecord]:
+  """Drops captions that are told of another picture of the gallery too.
 
-  First captions are distinct already: they name different objects.
+  First captions stay: they name different objects in full, so they differ.
   """
-  first, *others = scene.captions
-  kept = [first, *(c for c in others if c.text not in told)]
-  told.update(caption.text for caption in kept)
-  return scene._replace(captions=kept)
+  told = {scene.captions[0].text for scene in scenes}
+  for scene in scenes:
+    first, *others = scene.captions
+    kept = [caption for caption in others if caption.text not in told]
+    told.update(caption.text for caption in kept)
+    yield scene._replace(captions=[first, *kept])
 
 
 def _record(scene: SceneRecord) -> Record:

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from data import scenes
 
-SIZES = {"train": 20, "val": 30, "test": 120}
+SIZES = {"train": 20, "val": 30, "test": 250}
 
 
 @pytest.fixture(scope="module")
