@@ -24,17 +24,14 @@ class Leaf(NamedTuple):
 # (a leading axis of 1 dropped).
 _BIAS = Leaf("bias", "bias", "same")
 _NORM = (Leaf("scale", "weight", "same"), _BIAS)
-_STATISTICS = (
-  Leaf("mean", "running_mean", "same"),
-  Leaf("var", "running_var", "same"),
-)
 FORMS: dict[str, tuple[Leaf, ...]] = {
   "dense": (Leaf("kernel", "weight", "transpose"), _BIAS),
   "pointwise": (Leaf("kernel", "weight", "pointwise"), _BIAS),
   "conv": (Leaf("kernel", "weight", "conv"),),
   "conv_bias": (Leaf("kernel", "weight", "conv"), _BIAS),
   "norm": _NORM,
-  "batch_norm": _NORM + _STATISTICS,
+  "batch_norm": _NORM
+  + (Leaf("mean", "running_mean", "same"), Leaf("var", "running_var", "same")),
   "table": (Leaf("", "weight", "same"),),
   "array": (Leaf("", "", "same"),),
   "rows": (Leaf("", "", "rows"),),
@@ -127,7 +124,7 @@ norm                   norm      layernorm
 """)
 
 # `state_dict()` of transformers 5, which renamed modules but not its files.
-_VIT_TRANSFORMERS_5 = (
+_VIT_NEW = (
   ("encoder.layer.", "layers."),
   ("attention.attention.query", "attention.q_proj"),
   ("attention.attention.key", "attention.k_proj"),
@@ -213,7 +210,7 @@ box2  dense     bbox_predictor.layers.1
 box3  dense     bbox_predictor.layers.2
 """)
 
-_DETR_TRANSFORMERS_5 = (
+_DETR_NEW = (
   ("out_proj", "o_proj"),
   (".fc1", ".mlp.fc1"),
   (".fc2", ".mlp.fc2"),
@@ -259,10 +256,7 @@ KINDS: dict[str, Kind] = {
   ),
   "vit": Kind(
     rows=_VIT,
-    dialects={
-      "huggingface": (), "timm": _VIT_TIMM,
-      "transformers5": _VIT_TRANSFORMERS_5,
-    },
+    dialects={"huggingface": (), "timm": _VIT_TIMM, "transformers5": _VIT_NEW},
     prefixes=("module.", "vit."),
     ignored=(r"pooler\.", r"classifier\.", r"head\.", r"embeddings\.mask_tok"),
     ours_only=(),
@@ -288,8 +282,7 @@ KINDS: dict[str, Kind] = {
   "detr": Kind(
     rows=_DETR,
     dialects={
-      "huggingface": (), "original": _DETR_ORIGINAL,
-      "transformers5": _DETR_TRANSFORMERS_5,
+      "huggingface": (), "original": _DETR_ORIGINAL, "transformers5": _DETR_NEW,
     },
     prefixes=("module.", "model."),
     ignored=(r"backbone\.", r"class_labels_classifier\.", r"class_embed\."),

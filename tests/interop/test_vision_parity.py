@@ -118,6 +118,11 @@ def test_detr_with_its_backbone(tmp_path: Path):
     decoder_attention_heads=4,
   )
   model = randomize(transformers.DetrForObjectDetection(settings), 5)
+  with torch.no_grad():
+    # Queries and boxes far apart, so that a slip would show.
+    model.model.query_position_embeddings.weight.mul_(20)
+    for array in model.bbox_predictor.parameters():
+      array.mul_(4)
   model.save_pretrained(tmp_path)
   pixels = images(64)
   body = resnet.ResNet(RESNET, jnp.float32)
@@ -130,6 +135,7 @@ def test_detr_with_its_backbone(tmp_path: Path):
   theirs = model(nchw(pixels))
   close(ours["states"], theirs.last_hidden_state)
   close(ours["boxes"], theirs.pred_boxes)
+  assert np.ptp(ours["boxes"], axis=1).max() > 0.05
   np.testing.assert_array_equal(
     params["saliency"]["kernel"], template["saliency"]["kernel"]
   )
