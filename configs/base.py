@@ -54,8 +54,9 @@ def _data() -> ml_collections.ConfigDict:
 
 def _text() -> ml_collections.ConfigDict:
   return _section(
-    # A local directory, a hub name, or "dataset" = the one in data.dir.
-    tokenizer="bert-base-uncased",
+    # A local directory, a hub name (bert-base-uncased is the paper's), or
+    # "dataset" = the one that preparation put into data.dir.
+    tokenizer="dataset",
     max_length=32,  # tokens with [CLS] and [SEP]
     hard_negatives=0,  # addition: captions per image with one word swapped
     word_classes="dataset",  # JSON of word classes; falls back to the built-in

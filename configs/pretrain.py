@@ -55,7 +55,6 @@ GROUNDED = {
 
 # A model that two CPU cores train in minutes.
 TINY = {
-  "text.tokenizer": "dataset",
   "model.width": 64,
   "model.compute_dtype": "float32",
   "model.backbone.name": "resnet_tiny",
@@ -102,7 +101,7 @@ TINY_GROUNDED = {
 SCENES = {
   "batch_size": 32,
   "total_steps": 2200,
-  "text.max_length": 40,
+  "text.max_length": 32,
   "model.image_size": 64,
   "data.dir": "runs/data/scenes",
   "data.crop_scale": (1.0, 1.0),
@@ -115,7 +114,6 @@ SCENES = {
 PHOTOGRAPHS = {
   "batch_size": 32,
   "total_steps": 1000,
-  "text.max_length": 32,
   "model.image_size": 96,
   "data.evaluation_split": "train",
   "data.crop_scale": (0.8, 1.0),

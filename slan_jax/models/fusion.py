@@ -99,7 +99,7 @@ class Fusion(nn.Module):
       gain = self.param(
         f"{name}_scale", nn.initializers.constant(LAYER_SCALE), (width,)
       )
-      return gain.astype(self.dtype) * nn.Dense(
+      return gain.astype(self.dtype)[None, None] * nn.Dense(
         width, dtype=self.dtype, name=f"{name}_out"
       )(y)
 

@@ -173,9 +173,9 @@ class Level(nn.Module):
     return jnp.where(moves[..., None], moved, boxes), moves & won
 
   def _scale(self) -> jax.Array:
-    """p_w and p_h of line 9, positive, one pair a level, 1 at first: [2]."""
+    """p_w and p_h of line 9, positive, one pair a level, 1 at first: [1, 1, 2]."""
     log = self.param("log_scale", nn.initializers.zeros, (2,))
-    return jnp.exp(log)
+    return jnp.exp(log)[None, None]
 
   def _embed(self, boxes, features, embedded):
     """Line 11: Embedding(G_i, F_i), RoIAlign and average pooling."""

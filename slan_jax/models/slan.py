@@ -69,8 +69,10 @@ class Slan(nn.Module):
   def setup(self) -> None:
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.compute_dtype)
     row = cfg.backbone.row
-    kind = ResNet if isinstance(row, config.ResNetRow) else Vit
-    self.backbone = kind(row, dtype, cfg.remat)
+    if isinstance(row, config.VitRow):
+      self.backbone = Vit(row, cfg.image_size, dtype, cfg.remat)
+    else:
+      self.backbone = ResNet(row, dtype, cfg.remat)
     self.text = BertEncoder(cfg.text, cfg.width, dtype, cfg.remat)
     self.pyramid = Pyramid(cfg.pyramid, cfg.width, dtype)
     self.detector = Detector(cfg.detector, dtype, cfg.remat)
@@ -88,7 +90,10 @@ class Slan(nn.Module):
       self.word_map = word_map.WordMap(cfg.word_map.width, dtype)
       self.phrases = word_map.Phrases(cfg.word_map, dtype)
     if cfg.heads.evidence:
-      self.evidence = nn.Dense(2, dtype=jnp.float32)
+      # From zero: the evidence joins a head that has begun to learn.
+      self.evidence = nn.Dense(
+        2, dtype=jnp.float32, kernel_init=nn.initializers.zeros
+      )
 
   def encode_image(self, image: jax.Array) -> ImageState:
     """Vision encoder, pyramid, detector and region filter (3.1, 3.2).
@@ -102,8 +107,8 @@ class Slan(nn.Module):
     cfg = self.cfg
     pixels = image.astype(jnp.float32) / 255
     mean, std = jnp.asarray(cfg.image_mean), jnp.asarray(cfg.image_std)
-    pixels_in = (pixels - mean[None, None, None]) / std[None, None, None]
-    maps, low = self._maps(pixels_in)
+    normalised = (pixels - mean[None, None, None]) / std[None, None, None]
+    maps, low = self._maps(normalised)
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
     regions = self._filter(proposals, v)
@@ -127,7 +132,7 @@ class Slan(nn.Module):
   def _maps(self, image: jax.Array) -> tuple[dict[int, jax.Array], jax.Array]:
     """The backbone's maps by stride, and the low-level one of the word map."""
     cfg = self.cfg
-    if isinstance(cfg.backbone.row, config.VitRow):
+    if isinstance(cfg.backbone.row, config.VitRow) and cfg.word_map.enabled:
       return self.backbone(image, middle=True)
     maps = self.backbone(image)
     nearest = min(maps, key=lambda s: (abs(s - cfg.word_map.stride), s))
@@ -211,12 +216,12 @@ class Slan(nn.Module):
     spread = coarse
     if image.appearance is not None:
       cfg = self.cfg.word_map
-      affinity = word_map.affinity(
+      spread = word_map.spread(
+        coarse,
         *image.appearance,
         scale=cfg.affinity_scale,
         distance=cfg.affinity_distance,
       )
-      spread = jnp.einsum("bfm,bmp->bfp", affinity, coarse)
     fine = word_map.relative(spread, coarse)
     side = round(fine.shape[1] ** 0.5)
     return raw, fine.reshape(batch, side, side, count)

@@ -54,7 +54,7 @@ class Phrases(nn.Module):
       head: [B, P] int32, token of the phrase's last word; mask: [B, P] bool.
     """
     head, mask = phrase_heads(content, self.cfg.phrases)
-    back = jnp.arange(self.cfg.phrase_window)
+    back = jnp.arange(self.cfg.phrase_window)[None, None]
     index = head[..., None] - back
     inside = jnp.take_along_axis(
       content[:, None], jnp.maximum(index, 0), axis=-1
@@ -134,19 +134,29 @@ def appearance(images: jax.Array, side: int) -> jax.Array:
   return small.reshape(shape[0], side * side, shape[-1])
 
 
-def affinity(
-  fine: jax.Array, coarse: jax.Array, *, scale: float, distance: float
+def spread(
+  maps: jax.Array,
+  fine: jax.Array,
+  coarse: jax.Array,
+  *,
+  scale: float,
+  distance: float,
 ) -> jax.Array:
-  """How much each fine cell trusts each coarse cell: alike and near.
+  """Spreads similarities to the finer cells that look alike and are near.
+
+  Each fine cell takes the mean over the map's cells, weighted by
+  exp(-scale * unlike - distance * far): a softmax, whose largest exponent is
+  near 0, so that none has to be subtracted.
 
   Args:
+    maps: [B, M, P] similarities.
     fine: [B, F, C] appearance on the finer grid.
     coarse: [B, M, C] appearance on the map's grid.
     scale: per squared difference of appearance.
     distance: per squared distance, the image side being 2.
 
   Returns:
-    [B, F, M] float32, rows sum to 1.
+    [B, F, P] float32.
   """
   unlike = (
     jnp.sum(jnp.square(fine), -1)[..., None]
@@ -155,7 +165,10 @@ def affinity(
   )
   a, b = _grid(fine.shape[1]), _grid(coarse.shape[1])
   far = jnp.sum(jnp.square(a[:, None] - b[None]), -1)
-  return jax.nn.softmax(-scale * unlike - distance * far, axis=-1)
+  weight = jnp.exp(-scale * unlike - distance * far[None])
+  ones = jnp.ones((*maps.shape[:2], 1), maps.dtype)
+  summed = jnp.einsum("bfm,bmp->bfp", weight, jnp.concatenate([maps, ones], -1))
+  return summed[..., :-1] / jnp.maximum(summed[..., -1:], 1e-9)
 
 
 def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:

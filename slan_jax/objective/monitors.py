@@ -34,7 +34,7 @@ def region_monitors(
   corners = box_ops.cxcywh_to_xyxy(last)
   overlap = box_ops.pairwise_iou(corners, corners)
   pair = weight[:, :, None] * weight[:, None]
-  pair *= 1 - jnp.eye(mask.shape[1])
+  pair *= 1 - jnp.eye(mask.shape[1])[None]
   mean = jnp.sum(last[..., :2] * weight[..., None], 1, keepdims=True)
   mean /= jnp.maximum(jnp.sum(weight, 1), 1.0)[:, None, None]
   variance = jnp.square(last[..., :2] - mean) * weight[..., None]
