@@ -173,7 +173,7 @@ class Level(nn.Module):
     return jnp.where(moves[..., None], moved, boxes), moves & won
 
   def _scale(self) -> jax.Array:
-    """p_w and p_h of line 9, positive, one pair a level, 1 at first: [1, 1, 2]."""
+    """p_w and p_h of line 9, a pair a level, 1 at first: [1, 1, 2]."""
     log = self.param("log_scale", nn.initializers.zeros, (2,))
     return jnp.exp(log)[None, None]
 
