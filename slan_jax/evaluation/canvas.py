@@ -87,6 +87,7 @@ def draw_box(
   alpha: float = 1.0,
   dashed: bool = False,
   label: str = "",
+  inside: int = 0,
 ) -> None:
   """Draws a box with a thin dark rim, and its label inside the upper edge.
 
@@ -98,8 +99,11 @@ def draw_box(
     alpha: opacity.
     dashed: for boxes that a person annotated.
     label: short text, "" for none.
+    inside: boxes already drawn at this place; this one goes inside them.
   """
   x, y, right, bottom = np.clip(np.asarray(box, float), 0.004, 0.996)
+  inset = min(0.016 * inside, (right - x) / 3, (bottom - y) / 3)
+  x, y, right, bottom = x + inset, y + inset, right - inset, bottom - inset
   rim = matplotlib.patheffects.withStroke(
     linewidth=width + 1.2, foreground="#00000066", alpha=alpha
   )
@@ -114,7 +118,8 @@ def draw_box(
     # Above the box where there is room, else inside it.
     above = y > 0.09
     axes.text(
-      x, y - 0.012 if above else y + 0.012, label, fontsize=7.5, color="white",
+      x + 0.115 * inside, y - 0.012 if above else y + 0.012, label,
+      fontsize=7.5, color="white",
       ha="left", va="bottom" if above else "top", clip_on=True,
       bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2,
             "alpha": 0.92},

@@ -59,19 +59,24 @@ def _phrases(arrays: Arrays, example: int) -> list[str]:
 
 
 def _draw_best(axes, arrays: Arrays, example: int, level: int, score: bool):
-  """The best kept region of every phrase."""
-  kept = arrays["region_mask"][example].astype(bool)
-  if not kept.any():
+  """The best kept region of every phrase that prefers one."""
+  kept = np.flatnonzero(arrays["region_mask"][example])
+  if not kept.size:
     return
-  scores = arrays["phrase_scores"][example, :, level]
+  scores = arrays["phrase_scores"][example, :, level][:, kept]
+  taken: list[int] = []
   for phrase, _ in enumerate(_phrases(arrays, example)):
-    best = int(np.argmax(np.where(kept, scores[phrase], -np.inf)))
+    best = int(np.argmax(scores[phrase]))
+    if kept.size > 1 and np.ptp(scores[phrase]) == 0:
+      continue
     canvas.draw_box(
       axes,
-      arrays["boxes"][example, level, best],
+      arrays["boxes"][example, level, kept[best]],
       PHRASE_COLOURS[phrase % len(PHRASE_COLOURS)],
       label=f"{scores[phrase, best]:.2f}" if score else "",
+      inside=taken.count(best),
     )
+    taken.append(best)
 
 
 def _draw_truth(axes, arrays: Arrays, example: int):

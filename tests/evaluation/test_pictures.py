@@ -141,3 +141,22 @@ def test_smooth_by_hand():
   np.testing.assert_allclose(
     curves.smooth(np.array([0.0, 3.0, 6.0, 0.0]), 1), [0, 3, 3, 0]
   )
+
+
+def test_phrases_that_share_a_region_are_both_seen(tmp_path):
+  shared = arrays() | {"image": np.full((2, 16, 16, 3), 255, np.uint8)}
+  scores = np.zeros((2, 2, 3, 4))
+  scores[0, :, :, 1] = 1  # the same region; in image 1 no phrase prefers any
+  shared["phrase_scores"] = scores
+  path = region_pictures.draw_levels(shared, tmp_path / "levels.png")
+  image = cv2.imread(str(path))[..., ::-1].astype(int)
+  top, bottom = np.array_split(image, 2)
+  for colour, half, seen in (
+    (canvas.PHRASE_COLOURS[0], top, True),
+    (canvas.PHRASE_COLOURS[1], top, True),
+    (canvas.PHRASE_COLOURS[1], bottom, False),
+  ):
+    wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    # The captions have colour as well: count whole lines only.
+    near = np.abs(half - wanted).max(-1) < 8
+    assert (near.sum(axis=0).max() > 40) == seen, colour
