@@ -153,6 +153,7 @@ def _model() -> ml_collections.ConfigDict:
     affinity="none",  # spread similarity along "appearance"; "none"
     affinity_scale=60.0,  # per squared difference of appearance
     affinity_distance=20.0,  # per squared distance, image side = 2
+    affinity_window=7,  # cells of the map around a cell, per side
     affinity_upsample=2,  # finer side of the spread map
   )
   model.heads = _section(
@@ -211,8 +212,9 @@ def _evaluation() -> ml_collections.ConfigDict:
   return _section(
     every_steps=0,  # optimiser steps between evaluations; 0 = never
     batch_size=50,  # images or texts per encoder call
-    pair_batch_size=400,  # image-text pairs per re-ranking call
+    pair_batch_size=100,  # image-text pairs per re-ranking call
     galleries=(1000,),  # images per gallery; the first is the headline
+    texts_per_image=0,  # first texts of each image in a gallery; 0 = all
     top_k=128,  # candidates that ITM re-ranks, as BLIP on Flickr30k
     # First stage: "itc" or "itc+phrase"; score: "itm", "sum", "stage1".
     first_stage="itc",

@@ -107,6 +107,7 @@ SCENES = {
   "data.crop_scale": (1.0, 1.0),
   "data.randaugment": (0, 0),
   "evaluation.galleries": (200, 1000),
+  "evaluation.texts_per_image": 1,  # the one that describes every object
   "evaluation.every_steps": 500,
   "checkpoint.every_steps": 500,
 }

@@ -46,6 +46,7 @@ class Evaluation:
   batch_size: int
   pair_batch_size: int
   galleries: tuple[int, ...]
+  texts_per_image: int
   top_k: int
   first_stage: str
   score: str
@@ -84,6 +85,7 @@ class Experiment:
       ("evaluation.every_steps", self.evaluation.every_steps, 0),
       ("evaluation.batch_size", self.evaluation.batch_size, 1),
       ("evaluation.pair_batch_size", self.evaluation.pair_batch_size, 1),
+      ("evaluation.texts_per_image", self.evaluation.texts_per_image, 0),
       ("evaluation.top_k", self.evaluation.top_k, 1),
     ):
       if value < least:

@@ -86,7 +86,7 @@ class Scorer:
       gallery.images,
       Texts(gallery.tokens, gallery.mask, gallery.text_image),
       galleries=self._galleries,
-      texts_per_image=None,
+      texts_per_image=self._options.texts_per_image or None,
       top_k=self._options.top_k,
       first_stage=self._options.first_stage,
       score=self._options.score,

@@ -199,6 +199,7 @@ class WordMap:
   affinity: str
   affinity_scale: float
   affinity_distance: float
+  affinity_window: int
   affinity_upsample: int
 
 

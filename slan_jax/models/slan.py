@@ -1,7 +1,7 @@
 """SLAN (Figure 2): two encoders, the self-locator and the heads.
 
 Axes: B images or pairs, Q proposals, R kept regions, N words, P phrases,
-D width, E embedding, M cells of the word map, F cells of its finer grid.
+D width, E embedding, h w sides of a map.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class ImageState(NamedTuple):
       and mask and index [B, R].
     pyramid: F_1..F_L.
     word_map: [B, h, w, E'] unit vectors, or None.
-    appearance: of the finer grid [B, F, 3] and the map's [B, M, 3], or None.
+    appearance: mean colours of the finer grid and of the word map's, or None.
     v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
   """
 
@@ -211,20 +211,16 @@ class Slan(nn.Module):
       phrase's own map [B, H, W, P].
     """
     raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"])
-    batch, side, _, count = raw.shape
-    coarse = raw.reshape(batch, side * side, count)
-    spread = coarse
+    maps, cfg = raw, self.cfg.word_map
     if image.appearance is not None:
-      cfg = self.cfg.word_map
-      spread = word_map.spread(
-        coarse,
+      maps = word_map.spread(
+        raw,
         *image.appearance,
+        window=cfg.affinity_window,
         scale=cfg.affinity_scale,
         distance=cfg.affinity_distance,
       )
-    fine = word_map.relative(spread, coarse)
-    side = round(fine.shape[1] ** 0.5)
-    return raw, fine.reshape(batch, side, side, count)
+    return raw, word_map.relative(maps, raw)
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""

@@ -5,8 +5,8 @@ per noun phrase asks for all its words at once; so the map's best answer to
 the phrase is the phrase's object. The paper's own similarity, of contextual
 words and pooled regions, lets any place answer for the whole caption.
 
-Axes: B batch, N tokens, P phrases, W window, D width, M cells of the map,
-F cells of the finer map.
+Axes: B batch, N tokens, P phrases, D width, C channels, h w sides of the map,
+H W sides of the finer map.
 """
 
 import flax.linen as nn
@@ -127,11 +127,10 @@ def appearance(images: jax.Array, side: int) -> jax.Array:
     side: cells per image side.
 
   Returns:
-    [B, side * side, 3] float32.
+    [B, side, side, 3] float32.
   """
   shape = (images.shape[0], side, side, images.shape[-1])
-  small = jax.image.resize(images.astype(jnp.float32), shape, "linear")
-  return small.reshape(shape[0], side * side, shape[-1])
+  return jax.image.resize(images.astype(jnp.float32), shape, "linear")
 
 
 def spread(
@@ -139,50 +138,76 @@ def spread(
   fine: jax.Array,
   coarse: jax.Array,
   *,
+  window: int,
   scale: float,
   distance: float,
 ) -> jax.Array:
   """Spreads similarities to the finer cells that look alike and are near.
 
-  Each fine cell takes the mean over the map's cells, weighted by
-  exp(-scale * unlike - distance * far): a softmax, whose largest exponent is
-  near 0, so that none has to be subtracted.
+  Each fine cell takes the mean over the map's cells around it, weighted by
+  exp(-scale * unlike - distance * far): joint bilateral upsampling. The
+  window is walked shift by shift, so that cost grows with the cells and not
+  with their square.
 
   Args:
-    maps: [B, M, P] similarities.
-    fine: [B, F, C] appearance on the finer grid.
-    coarse: [B, M, C] appearance on the map's grid.
+    maps: [B, h, w, P] similarities.
+    fine: [B, h * n, w * n, C] appearance on the finer grid.
+    coarse: [B, h, w, C] appearance on the map's grid.
+    window: side of the neighbourhood in cells of the map, odd.
     scale: per squared difference of appearance.
     distance: per squared distance, the image side being 2.
 
   Returns:
-    [B, F, P] float32.
+    [B, h * n, w * n, P] float32.
   """
-  unlike = (
-    jnp.sum(jnp.square(fine), -1)[..., None]
-    + jnp.sum(jnp.square(coarse), -1)[:, None]
-    - 2 * jnp.einsum("bfc,bmc->bfm", fine, coarse)
+  batch, h, w, count = maps.shape
+  times, reach = fine.shape[1] // h, window // 2
+  ones = jnp.ones((batch, h, w, 1), maps.dtype)
+  # Channels first: the long axes come last, where the loop is vectorised.
+  fine, coarse, values = (
+    jnp.moveaxis(x, -1, 1)
+    for x in (fine, coarse, jnp.concatenate([maps, ones], -1))
   )
-  a, b = _grid(fine.shape[1]), _grid(coarse.shape[1])
-  far = jnp.sum(jnp.square(a[:, None] - b[None]), -1)
-  weight = jnp.exp(-scale * unlike - distance * far[None])
-  ones = jnp.ones((*maps.shape[:2], 1), maps.dtype)
-  summed = jnp.einsum("bfm,bmp->bfp", weight, jnp.concatenate([maps, ones], -1))
-  return summed[..., :-1] / jnp.maximum(summed[..., -1:], 1e-9)
+  fine = fine.reshape(batch, -1, h, times, w, times)
+  border = ((0, 0), (0, 0), (reach, reach), (reach, reach))
+  coarse, values = jnp.pad(coarse, border), jnp.pad(values, border)
+  inner = (jnp.arange(times, dtype=jnp.float32) + 0.5) / times - 0.5
+
+  def add(shift: jax.Array, total: jax.Array) -> jax.Array:
+    dy, dx = shift // window, shift % window
+
+    def shifted(x: jax.Array) -> jax.Array:
+      start, size = (0, 0, dy, dx), (batch, x.shape[1], h, w)
+      return jax.lax.dynamic_slice(x, start, size)[:, :, :, None, :, None]
+
+    unlike = jnp.square(fine - shifted(coarse)).sum(axis=1, keepdims=True)
+    far = (
+      jnp.square((inner - (dy - reach)) * (2 / h))[:, None, None]
+      + jnp.square((inner - (dx - reach)) * (2 / w))[None, None]
+    )
+    weight = jnp.exp(-scale * unlike - distance * far[None, None, None])
+    return total + weight * shifted(values)
+
+  total = jnp.zeros((batch, count + 1, h, times, w, times))
+  total = jax.lax.fori_loop(0, window**2, add, total)
+  total = total.reshape(batch, count + 1, h * times, w * times)
+  mean = total[:, :-1] / jnp.maximum(total[:, -1:], 1e-9)
+  return jnp.moveaxis(mean, 1, -1)
 
 
 def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:
   """Each map between its median (0) and its maximum (1).
 
   Args:
-    maps: [B, F, P] similarities on the finer grid.
-    coarse: [B, M, P] before spreading, whose median is cheaper to find.
+    maps: [B, H, W, P] similarities on the finer grid.
+    coarse: [B, h, w, P] before spreading, whose median is cheaper to find.
 
   Returns:
-    [B, F, P]; zero for a flat map.
+    [B, H, W, P]; zero for a flat map.
   """
-  low = jnp.median(coarse, axis=1, keepdims=True)
-  high = jnp.max(maps, axis=1, keepdims=True)
+  cells = coarse.reshape(coarse.shape[0], -1, 1, coarse.shape[-1])
+  low = jnp.median(cells, axis=1, keepdims=True)
+  high = jnp.max(maps, axis=(1, 2), keepdims=True)
   return (maps - low) / jnp.maximum(high - low, 1e-6)
 
 
@@ -211,10 +236,3 @@ def _coverage(centre: jax.Array, size: jax.Array, cells: int) -> jax.Array:
   high = (centre + size / 2)[..., None] * cells
   left = jnp.arange(cells, dtype=jnp.float32)[None, None]
   return jnp.clip(jnp.minimum(high, left + 1) - jnp.maximum(low, left), 0, 1)
-
-
-def _grid(cells: int) -> jax.Array:
-  side = round(cells**0.5)
-  centre = (jnp.arange(side, dtype=jnp.float32) + 0.5) * (2 / side)
-  y, x = jnp.meshgrid(centre, centre, indexing="ij")
-  return jnp.stack([x.ravel(), y.ravel()], axis=-1)

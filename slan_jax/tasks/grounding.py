@@ -36,13 +36,19 @@ def _ground(
     boxes [B, L+1, R, 4] cxcywh in [0, 1]; region_mask [B, R]; scores
     [B, L+1, R, N], how well a region fits a word after each level;
     token_weight [B, N], how much a token says about its phrase; map
-    [B, h, w, N], where each word is.
+    [B, h, w, N], where each word is; proposals [B, Q, 4] and proposal_score
+    [B, Q], the saliency before the region filter.
   """
   call = functools.partial(model.apply, {"params": params["slan"]})
   images = call(image, method="encode_image")
   texts = call(text, text_mask, method="encode_text")
   located = call(images, texts, method="locate")
-  found = {"boxes": located.boxes, "region_mask": images.regions["mask"]}
+  found = {
+    "boxes": located.boxes,
+    "region_mask": images.regions["mask"],
+    "proposals": images.proposals["boxes"],
+    "proposal_score": jax.nn.sigmoid(images.proposals["saliency_logit"]),
+  }
   if texts.phrases is not None:
     return found | _by_phrases(call, images, texts, located.boxes)
   return found | _by_words(model, images, texts, located)

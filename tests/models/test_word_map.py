@@ -58,24 +58,45 @@ def test_affinity_spreads_a_peak_over_its_object_only():
   image[:, :, :16, 0] = image[:, :, 16:, 2] = 1.0
   fine = word_map.appearance(jnp.array(image), 16)
   coarse = word_map.appearance(jnp.array(image), 8)
-  peak = jnp.zeros((8, 8)).at[4, 2].set(1.0).reshape(1, 64, 1)
-  spread = word_map.spread(peak, fine, coarse, scale=60.0, distance=1.0)
-  spread = spread.reshape(16, 16)
+  options = {"window": 15, "scale": 60.0, "distance": 1.0}
+  peak = jnp.zeros((1, 8, 8, 1)).at[0, 4, 2].set(1.0)
+  spread = word_map.spread(peak, fine, coarse, **options)[0, ..., 0]
   assert spread[:, :7].min() > 1e-3
   assert spread[:, 9:].max() < 1e-6
-  flat = word_map.spread(
-    jnp.ones((1, 64, 1)), fine, coarse, scale=60.0, distance=1.0
-  )
+  flat = word_map.spread(jnp.ones((1, 8, 8, 1)), fine, coarse, **options)
   np.testing.assert_allclose(flat, 1.0, rtol=1e-5)
 
 
+def test_spreading_equals_a_loop_over_cells():
+  rng = np.random.default_rng(0)
+  maps = rng.normal(size=(1, 4, 4, 2)).astype(np.float32)
+  fine = rng.uniform(size=(1, 8, 8, 3)).astype(np.float32)
+  coarse = rng.uniform(size=(1, 4, 4, 3)).astype(np.float32)
+  found = word_map.spread(
+    jnp.array(maps), fine, coarse, window=3, scale=2.0, distance=5.0
+  )
+  expected = np.zeros((8, 8, 2))
+  for y, x in np.ndindex(8, 8):
+    total = 0.0
+    for i, j in np.ndindex(4, 4):
+      if max(abs(i - y // 2), abs(j - x // 2)) > 1:
+        continue
+      unlike = np.square(fine[0, y, x] - coarse[0, i, j]).sum()
+      dy, dx = (y + 0.5) / 4 - (i + 0.5) / 2, (x + 0.5) / 4 - (j + 0.5) / 2
+      weight = np.exp(-2.0 * unlike - 5.0 * (dy**2 + dx**2))
+      total += weight
+      expected[y, x] += weight * maps[0, i, j]
+    expected[y, x] /= total
+  np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_relative_maps_run_from_median_to_maximum():
-  maps = jnp.arange(9.0).reshape(1, 9, 1)
-  scaled = word_map.relative(maps, maps)[0, :, 0]
+  maps = jnp.arange(9.0).reshape(1, 3, 3, 1)
+  scaled = word_map.relative(maps, maps)[0, ..., 0].ravel()
   np.testing.assert_allclose(scaled[4], 0.0, atol=1e-6)
   np.testing.assert_allclose(scaled[8], 1.0, rtol=1e-6)
-  flat = word_map.relative(jnp.ones((1, 9, 1)), jnp.ones((1, 9, 1)))
-  np.testing.assert_array_equal(flat, 0.0)
+  flat = jnp.ones((1, 3, 3, 1))
+  np.testing.assert_array_equal(word_map.relative(flat, flat), 0.0)
 
 
 def test_soft_iou_is_iou_on_hard_masks():
