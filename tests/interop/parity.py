@@ -21,15 +21,25 @@ def run(module, params, *arguments):
 
 
 def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
-  """Every array away from its initial value: biases and norms count too."""
+  """Every array far from its initial value: biases and norms count too.
+
+  Matrices keep the size of what passes through them, so that attention is far
+  from uniform and every one of them matters to the output.
+  """
   generator = torch.Generator().manual_seed(seed)
   with torch.no_grad():
     for name, array in module.state_dict().items():
       if not array.is_floating_point():
         continue
       noise = torch.randn(array.shape, generator=generator)
-      positive = name.endswith("running_var")
-      array.add_(0.05 * noise.abs() if positive else 0.05 * noise)
+      if name.endswith("running_var"):
+        array.add_(0.2 * noise.abs())
+      elif "embedding" in name and array.ndim > 1:
+        array.copy_(noise)
+      elif array.ndim > 1:
+        array.copy_(noise / array[0].numel() ** 0.5)
+      else:
+        array.add_(0.2 * noise)
   return module.eval()
 
 

@@ -12,7 +12,7 @@ import torch
 from slan_jax.interop import convert, load, names
 from slan_jax.models import config, detector, resnet, vit
 from tests.interop import detr_reference
-from tests.interop.parity import close, randomize, run, transformers
+from tests.interop.parity import TOLERANCE, close, randomize, run, transformers
 from tests.models.shapes import parameters
 
 WIDTH = 32
@@ -118,11 +118,10 @@ def test_detr_with_its_backbone(tmp_path: Path):
     decoder_attention_heads=4,
   )
   model = randomize(transformers.DetrForObjectDetection(settings), 5)
-  with torch.no_grad():
-    # Queries and boxes far apart, so that a slip would show.
-    model.model.query_position_embeddings.weight.mul_(20)
-    for array in model.bbox_predictor.parameters():
-      array.mul_(4)
+  with torch.no_grad():  # peaked attention: queries differ, and slips show
+    for name, array in model.named_parameters():
+      if name.endswith(("q_proj.weight", "k_proj.weight")):
+        array.mul_(10)
   model.save_pretrained(tmp_path)
   pixels = images(64)
   body = resnet.ResNet(RESNET, jnp.float32)
@@ -135,7 +134,8 @@ def test_detr_with_its_backbone(tmp_path: Path):
   theirs = model(nchw(pixels))
   close(ours["states"], theirs.last_hidden_state)
   close(ours["boxes"], theirs.pred_boxes)
-  assert np.ptp(ours["boxes"], axis=1).max() > 0.05
+  assert np.ptp(ours["states"], axis=1).max() > 0.1
+  assert np.ptp(ours["boxes"], axis=1).max() > 100 * TOLERANCE
   np.testing.assert_array_equal(
     params["saliency"]["kernel"], template["saliency"]["kernel"]
   )
