@@ -11,17 +11,15 @@ from typing import Any
 Jaxpr = Any  # jax.core.Jaxpr or ClosedJaxpr; read by duck typing
 
 
-def count_flops(jaxpr: Jaxpr, *, branch: int | None = None) -> float:
+def count_flops(jaxpr: Jaxpr) -> float:
   """Operations of one call of a program.
 
   Args:
     jaxpr: what `jax.make_jaxpr(f)(...)` or `jit(f).trace(...).jaxpr` gives.
-    branch: index taken by the outermost `lax.switch` and `lax.cond`; None
-      counts the dearest branch, and so do the conditionals inside one.
 
   Returns:
-    Floating-point operations. A `while` loop has no known trip count: its body
-    is counted once.
+    Floating-point operations. Of a conditional the dearest branch counts; a
+    `while` loop has no known trip count: its body is counted once.
   """
   jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
   total = 0.0
@@ -32,16 +30,12 @@ def count_flops(jaxpr: Jaxpr, *, branch: int | None = None) -> float:
     elif name == "conv_general_dilated":
       total += _convolution(equation)
     elif name == "cond":
-      branches = params["branches"]
-      if branch is None:
-        total += max(count_flops(inner) for inner in branches)
-      else:
-        total += count_flops(branches[min(branch, len(branches) - 1)])
+      total += max(count_flops(inner) for inner in params["branches"])
     elif name == "scan":
-      total += params["length"] * count_flops(params["jaxpr"], branch=branch)
+      total += params["length"] * count_flops(params["jaxpr"])
     else:
       for inner in _inner(params):
-        total += count_flops(inner, branch=branch)
+        total += count_flops(inner)
   return total
 
 

@@ -1,7 +1,7 @@
 """`slan-train --config FILE[:ARG] --workdir DIR [--config.key=value ...]`."""
 
 import signal
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import jax
@@ -10,7 +10,6 @@ from absl import flags
 from slan_jax.evaluation.cost import count_flops
 from slan_jax.input.feed import global_batch
 from slan_jax.input.loader import Loader
-from slan_jax.input.text import TextEncoder
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.experiment import (
   Experiment,
@@ -20,6 +19,7 @@ from slan_jax.jobs.experiment import (
   without_remat,
 )
 from slan_jax.jobs.scoring import training_evaluation
+from slan_jax.tasks.task import Task
 from slan_jax.training import loop
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.log import Log
@@ -27,8 +27,8 @@ from slan_jax.training.optimizer import make_optimizer, make_schedule
 from slan_jax.training.peak import peak_flops
 from slan_jax.training.progress import Clock, Display
 from slan_jax.training.sharding import check_batch, make_mesh
-from slan_jax.training.state import TrainState, abstract_state, init_state
-from slan_jax.training.step import abstract_batch, make_gradient, make_step
+from slan_jax.training.state import abstract_state, init_state
+from slan_jax.training.step import Step, stage_of
 
 _CONFIG = common.define_config()
 
@@ -71,15 +71,15 @@ def _train(experiment, encoder, directory, mesh) -> int:
   optimizer = make_optimizer(options)
   ema = options.ema_decay > 0
   like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
-  step = make_step(
-    task,
-    optimizer,
-    make_schedule(options, experiment.total_steps),
-    ema_decay=options.ema_decay,
-    state=like,
-    mesh=mesh,
-  )
 
+  def step_of(task: Task) -> Step:
+    schedule = make_schedule(options, experiment.total_steps)
+    decay = options.ema_decay
+    return Step(
+      task, optimizer, schedule, ema_decay=decay, like=like, mesh=mesh
+    )
+
+  step = step_of(task)
   checkpoints = Checkpoints(
     directory / workdir.CHECKPOINTS, keep=experiment.checkpoint.keep
   )
@@ -99,10 +99,15 @@ def _train(experiment, encoder, directory, mesh) -> int:
 
   log = Log(directory, start)
   evaluate = training_evaluation(experiment, task, mesh, directory, log)
-  clock = Clock(
-    step_flops(experiment, encoder, like, mesh, step),
-    peak_flops()[0],
-  )
+  counted = step
+  if experiment.model.remat != "none":  # what is computed twice counts once
+    counted = step_of(make_task(without_remat(experiment), encoder))
+  flops = [count_flops(counted.jaxpr(s)) for s in range(len(step.jitted))]
+  clock = Clock(lambda n: flops[stage_of(n, task.stages)], peak_flops()[0])
+  began = time.perf_counter()
+  display.say("Compiling the training step ...")
+  step.compile(start)
+  display.say(f"Compiled in {time.perf_counter() - began:.0f} s")
   workdir.write(directory, experiment)
   try:
     outcome = loop.run(
@@ -134,23 +139,6 @@ def _train(experiment, encoder, directory, mesh) -> int:
     for resource in (display, log, loader, checkpoints):
       resource.close()
   return _conclude(experiment, directory, outcome, clock)
-
-
-def step_flops(
-  experiment: Experiment, encoder: TextEncoder, like: TrainState, mesh, step
-) -> Callable[[int], float]:
-  """Model FLOPs of the n-th step; what remat computes again does not count."""
-  task = make_task(without_remat(experiment), encoder)
-  program = step
-  if experiment.model.remat != "none":
-    program = jax.jit(make_gradient(task))
-  jaxpr = program.trace(like, abstract_batch(task, mesh)).jaxpr
-  if not task.stages:
-    flops = count_flops(jaxpr)
-    return lambda step: flops
-  stages = range(len(task.stages) + 1)
-  flops = [count_flops(jaxpr, branch=stage) for stage in stages]
-  return lambda step: flops[sum(step > begin for begin in task.stages)]
 
 
 def _conclude(experiment, directory, outcome, clock) -> int:

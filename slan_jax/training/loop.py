@@ -50,7 +50,7 @@ class Tools(NamedTuple):
   """What the loop works with.
 
   Attributes:
-    step: compiled (state, batch) -> (state, metrics).
+    step: (state, batch, number) -> (state, metrics); number counts from 0.
     put: host batch -> global arrays.
     evaluate: (state, step) -> the score that decides the best checkpoint, or
       None; writes its own records.
@@ -61,7 +61,7 @@ class Tools(NamedTuple):
     display: shows progress.
   """
 
-  step: Callable[[TrainState, Tree], tuple[TrainState, Tree]]
+  step: Callable[[TrainState, Tree, int], tuple[TrainState, Tree]]
   put: Callable[[Tree], Tree]
   evaluate: Callable[[TrainState, int], float | None]
   skipped: Callable[[], Mapping[str, int]]
@@ -137,7 +137,6 @@ class _Loop:
     self.state, self.host, self.stop = state, host, stop
     self.every, self.tools = intervals, tools
     self.done = int(state.step)  # steps behind `state`
-    self.start = self.done
     self.saved = self.done  # a new state can be made again at any time
     self.averages = Averages(host.averages)
     self.earlier = (dict(host.skipped), host.seconds)
@@ -190,26 +189,20 @@ class _Loop:
     begin = time.perf_counter()
     batch = self.tools.put(next(batches))
     ready = time.perf_counter()
-    first = self.done == self.start
-    if first:
-      self.tools.display.say("Compiling the training step ...")
-    self.state, metrics = self.tools.step(self.state, batch)
-    launched = time.perf_counter()
+    self.state, metrics = self.tools.step(self.state, batch, self.done)
     pending, self.pending = self.pending, (self.done + 1, metrics)
     values = jax.device_get(pending[1]) if pending else None
     fetched = time.perf_counter()
-    if first:
-      seconds = launched - ready
-      self.tools.display.say(f"Compiled in {seconds:.0f} s")
     if pending:
       self.record(pending[0], values)
     self.done += 1
     self.host.position += 1
     self.tools.display.advance()
     end = time.perf_counter()
-    if not first:
+    if pending:
+      # The first step of a process fills the pipeline: it is not timed.
       host = (ready - begin) + (end - fetched)
-      self.tools.clock.add(self.done, end - begin, host)
+      self.tools.clock.add(self.done - 1, end - begin, host)
 
   def flush(self) -> None:
     """Looks at the metrics of the last step now."""

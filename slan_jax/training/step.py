@@ -1,7 +1,13 @@
-"""The training step: one compiled function from state and batch to state."""
+"""The training step: from state and batch to state, one program per stage.
+
+The stages of a run are separate programs rather than branches of one: XLA
+compiles what stands inside a conditional less well (on CPUs the gradient of a
+convolution by its kernel takes fifty times as long there).
+"""
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -15,59 +21,9 @@ from slan_jax.training.state import TrainState
 Tree = Any
 
 
-def stage_of(step: jax.Array, stages: tuple[int, ...]) -> jax.Array:
-  """Stage of a step: how many of the boundaries it has reached (int32)."""
-  return sum(
-    ((step >= boundary).astype(jnp.int32) for boundary in stages),
-    start=jnp.zeros((), jnp.int32),
-  )
-
-
-def make_gradient(task: Task) -> Callable[..., tuple]:
-  """The task's loss and gradient as one function that chooses the stage.
-
-  Stages may report different metrics: one that a stage lacks has count 0.
-
-  Args:
-    task: gives loss and stages.
-
-  Returns:
-    (state, batch) -> (loss, metrics, carry, gradient).
-  """
-
-  def make_branch(stage: int) -> Callable[..., tuple]:
-    loss = functools.partial(task.loss, stage=stage)
-
-    @jax.jit  # traced once, although it is looked at twice
-    def branch(state: TrainState, batch: Tree, key: jax.Array) -> tuple:
-      gradient = jax.value_and_grad(loss, has_aux=True)
-      (value, (metrics, carry)), grads = gradient(
-        state.params, state.ema, state.carry, batch, key=key, step=state.step
-      )
-      return value, metrics, carry, grads
-
-    return branch
-
-  branches = [make_branch(stage) for stage in range(len(task.stages) + 1)]
-
-  def gradient(state: TrainState, batch: Tree) -> tuple:
-    inputs = (state, batch, jax.random.fold_in(state.key, state.step))
-    if len(branches) == 1:
-      return branches[0](*inputs)
-    names = set().union(*(jax.eval_shape(b, *inputs)[1] for b in branches))
-    absent = dict.fromkeys(names, (jnp.zeros(()), jnp.zeros(())))
-
-    def alike(branch: Callable[..., tuple]) -> Callable[..., tuple]:
-      def padded(*inputs) -> tuple:
-        value, metrics, carry, grads = branch(*inputs)
-        return value, absent | metrics, carry, grads
-
-      return padded
-
-    stage = stage_of(state.step, task.stages)
-    return jax.lax.switch(stage, [alike(b) for b in branches], *inputs)
-
-  return gradient
+def stage_of(step: int, stages: tuple[int, ...]) -> int:
+  """Stage of a step: how many of the boundaries it has reached."""
+  return sum(step >= boundary for boundary in stages)
 
 
 def abstract_batch(task: Task, mesh: jax.sharding.Mesh) -> Tree:
@@ -85,19 +41,19 @@ def _choose(condition: jax.Array, new: Tree, old: Tree) -> Tree:
 
 
 def make_update(
-  task: Task,
+  loss: Callable[..., tuple],
   optimizer: optax.GradientTransformation,
   schedule: Callable[[jax.Array], jax.Array],
   *,
   ema_decay: float,
 ) -> Callable[[TrainState, Tree], tuple[TrainState, Metrics]]:
-  """The step as a pure function; see `make_step` for the compiled one.
+  """The step as a pure function; see `Step` for the compiled ones.
 
   A step whose loss or gradient is not finite leaves parameters, moments, EMA
   and carry as they were and is counted; its metrics have count 0.
 
   Args:
-    task: gives the loss.
+    loss: of one stage, see `Task.loss`.
     optimizer: direction of the update, without the learning rate.
     schedule: learning rate of a step.
     ema_decay: share of the old average that is kept; 0 = no EMA.
@@ -105,12 +61,15 @@ def make_update(
   Returns:
     (state, batch) -> (state, metrics).
   """
-  gradient = make_gradient(task)
+  gradient = jax.value_and_grad(loss, has_aux=True)
 
   def update(state: TrainState, batch: Tree) -> tuple[TrainState, Metrics]:
-    loss, metrics, carry, grads = gradient(state, batch)
+    key = jax.random.fold_in(state.key, state.step)
+    (value, (metrics, carry)), grads = gradient(
+      state.params, state.ema, state.carry, batch, key=key, step=state.step
+    )
     norm = optax.tree.norm(grads)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm)
     direction, opt_state = optimizer.update(
       grads, state.opt_state, state.params
     )
@@ -133,47 +92,80 @@ def make_update(
       skipped_total=state.skipped_total + bad,
     )
     one = jnp.ones(())
-    metrics = {**metrics, "loss": (loss, one), "gradient_norm": (norm, one)}
-    zeros = jax.tree.map(jnp.zeros_like, metrics)
-    metrics = _choose(finite, metrics, zeros)
+    metrics = metrics | {"loss": (value, one), "gradient_norm": (norm, one)}
+    metrics = _choose(finite, metrics, jax.tree.map(jnp.zeros_like, metrics))
     metrics["learning_rate"] = (rate, one)
-    metrics["skipped_in_a_row"] = (
-      new.skipped_in_a_row.astype(jnp.float32),
-      one,
-    )
+    skipped = new.skipped_in_a_row.astype(jnp.float32)
+    metrics["skipped_in_a_row"] = (skipped, one)
     return new, metrics
 
   return update
 
 
-def make_step(
-  task: Task,
-  optimizer: optax.GradientTransformation,
-  schedule: Callable[[jax.Array], jax.Array],
-  *,
-  ema_decay: float,
-  state: TrainState,
-  mesh: jax.sharding.Mesh,
-) -> Callable[[TrainState, Tree], tuple[TrainState, Metrics]]:
-  """Compiles the step once: state donated, every sharding fixed.
+class Step:
+  """The compiled steps of all stages: state donated, every sharding fixed.
 
-  Args:
-    task: gives the loss.
-    optimizer: direction of the update, without the learning rate.
-    schedule: learning rate of a step.
-    ema_decay: share of the old average that is kept; 0 = no EMA.
-    state: a state, or its shapes, that carry their shardings.
-    mesh: devices of the run.
-
-  Returns:
-    Jitted (state, batch) -> (state, metrics); the state passed in is consumed.
-    `.trace(state, abstract_batch(task, mesh)).jaxpr` is its program, traced
-    for the first call too.
+  Attributes:
+    jitted: stage -> jitted (state, batch) -> (state, metrics).
   """
-  places = jax.tree.map(lambda leaf: leaf.sharding, state)
-  return jax.jit(
-    make_update(task, optimizer, schedule, ema_decay=ema_decay),
-    in_shardings=(places, batch_sharding(mesh)),
-    out_shardings=(places, replicated(mesh)),
-    donate_argnums=0,
-  )
+
+  def __init__(
+    self,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    schedule: Callable[[jax.Array], jax.Array],
+    *,
+    ema_decay: float,
+    like: TrainState,
+    mesh: jax.sharding.Mesh,
+  ):
+    """Compiles nothing yet.
+
+    Args:
+      task: gives loss and stages.
+      optimizer: direction of the update, without the learning rate.
+      schedule: learning rate of a step.
+      ema_decay: share of the old average that is kept; 0 = no EMA.
+      like: shapes and shardings of the state (`abstract_state`).
+      mesh: devices of the run.
+    """
+    places = jax.tree.map(lambda leaf: leaf.sharding, like)
+    self._stages = task.stages
+    self._inputs = (like, abstract_batch(task, mesh))
+    self.jitted = [
+      jax.jit(
+        make_update(
+          functools.partial(task.loss, stage=stage),
+          optimizer,
+          schedule,
+          ema_decay=ema_decay,
+        ),
+        in_shardings=(places, batch_sharding(mesh)),
+        out_shardings=(places, replicated(mesh)),
+        donate_argnums=0,
+      )
+      for stage in range(len(task.stages) + 1)
+    ]
+    self._programs: dict[int, Callable[..., tuple]] = {}
+
+  def __call__(
+    self, state: TrainState, batch: Tree, number: int
+  ) -> tuple[TrainState, Metrics]:
+    """Takes step `number`, counted from 0; the state passed in is consumed."""
+    stage = stage_of(number, self._stages)
+    return self._programs.get(stage, self.jitted[stage])(state, batch)
+
+  def jaxpr(self, stage: int) -> Any:
+    """The program of a stage; traced once, for compilation too."""
+    return self.jitted[stage].trace(*self._inputs).jaxpr
+
+  def compile(self, start: int) -> None:
+    """Compiles what a run from step `start` needs, all stages at once.
+
+    What cannot be compiled, or does not fit, fails now and not at a boundary.
+    """
+    stages = range(stage_of(start, self._stages), len(self.jitted))
+    lowered = [self.jitted[s].trace(*self._inputs).lower() for s in stages]
+    with ThreadPoolExecutor() as threads:
+      programs = threads.map(lambda program: program.compile(), lowered)
+      self._programs = dict(zip(stages, programs))

@@ -26,7 +26,7 @@ def states(toy):
   found = []
   for index in range(6):
     found.append(jax.tree.map(lambda leaf: leaf.copy(), state))
-    state, _ = step(state, toy_batch(index))
+    state, _ = step(state, toy_batch(index), index)
   return found
 
 
@@ -72,7 +72,7 @@ def test_a_donated_state_is_saved_as_it_was(tmp_path, toy, states):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(state, {})
   for index in range(20):
-    state, _ = step(state, toy_batch(index))
+    state, _ = step(state, toy_batch(index), index)
   checkpoints.close()
   assert_trees_equal(Checkpoints(tmp_path).restore_newest(like)[0], states[0])
 

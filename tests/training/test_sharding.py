@@ -98,7 +98,7 @@ def test_mesh_does_not_change_losses_or_parameters(monkeypatch):
     _, _, state, step = build(toy_task(), data=data, fsdp=fsdp)
     history = []
     for index in range(5):
-      state, metrics = step(state, toy_batch(index))
+      state, metrics = step(state, toy_batch(index), index)
       history.append([float(metrics[k][0]) for k in ("loss", "gradient_norm")])
     results.append((history, jax.device_get(state.params)))
   for history, params in results[1:]:

@@ -17,7 +17,7 @@ from slan_jax.training.optimizer import make_optimizer, make_schedule
 from slan_jax.training.progress import Clock, Display
 from slan_jax.training.sharding import batch_sharding, make_mesh
 from slan_jax.training.state import abstract_state, init_state
-from slan_jax.training.step import make_step
+from slan_jax.training.step import Step
 
 IN, WIDTH, OUT, QUEUE = 8, 16, 4, 32
 OPTIONS = config.Optimizer(
@@ -92,12 +92,12 @@ def build(
   optimizer = make_optimizer(OPTIONS)
   like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
   state = init_state(task, optimizer, seed=seed, ema=ema, mesh=mesh)
-  step = make_step(
+  step = Step(
     task,
     optimizer,
     make_schedule(OPTIONS, total_steps),
     ema_decay=OPTIONS.ema_decay if ema else 0.0,
-    state=like,
+    like=like,
     mesh=mesh,
   )
   return mesh, like, state, step
