@@ -1,5 +1,6 @@
 """Everything a run must remember between two steps, arrays only."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -109,9 +110,8 @@ def init_state(
   The values depend on the seed alone, not on the mesh.
   """
   abstract = abstract_state(task, optimizer, ema=ema, mesh=mesh)
-  init = jax.jit(
-    lambda key: new_state(task, optimizer, key=key, ema=ema),
-    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
+  init = _compiled_once(
+    lambda key: new_state(task, optimizer, key=key, ema=ema), abstract
   )
   return init(jax.random.key(seed))
 
@@ -124,11 +124,21 @@ def abstract_params(task: Task, mesh: jax.sharding.Mesh) -> Tree:
 
 def init_params(task: Task, *, seed: int, mesh: jax.sharding.Mesh) -> Tree:
   """The parameters that `init_state` begins with, and nothing else."""
-  places = jax.tree.map(lambda p: p.sharding, abstract_params(task, mesh))
-  init = jax.jit(
-    lambda key: task.init(jax.random.split(key)[0])[0], out_shardings=places
+  init = _compiled_once(
+    lambda key: task.init(jax.random.split(key)[0])[0],
+    abstract_params(task, mesh),
   )
   return init(jax.random.key(seed))
+
+
+def _compiled_once(function: Callable[..., Tree], abstract: Tree):
+  """Jits what runs a single time, into the shardings of `abstract`."""
+  options = None
+  if jax.default_backend() == "cpu":
+    # Hundreds of small random kernels: optimising them takes twice as long.
+    options = {"xla_backend_optimization_level": 0}
+  places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+  return jax.jit(function, out_shardings=places, compiler_options=options)
 
 
 def _placed(shapes: Tree, places: Tree) -> Tree:
