@@ -1,0 +1,63 @@
+import jax
+import pytest
+
+from configs import base, pretrain
+from slan_jax.models import config
+from slan_jax.models.slan import Slan
+from tests.models.small import build
+
+
+def test_base_is_the_paper_where_it_speaks():
+  values = base.get_config()
+  adaptor, chosen = values.model.adaptor, values.model.filter
+  assert (chosen.top, chosen.threshold) == (10, 0.5)
+  assert adaptor.levels == 3 and adaptor.windows == (1.0, 0.5, 0.25)
+  assert values.optimizer.learning_rate == 3e-4
+  assert values.optimizer.final_fraction == 0.0
+  assert values.objective.mask_rate == 0.15
+
+
+def test_every_addition_is_off_in_the_preset_paper():
+  paper = pretrain.get_config("scenes,preset=paper")
+  literal = base.get_config()
+  for key in pretrain.GROUNDED:
+    if not key.startswith("evaluation"):
+      first, second = (_read(values, key) for values in (paper, literal))
+      assert first == second, key
+
+
+def _read(values, key):
+  for part in key.split("."):
+    values = values[part]
+  return values
+
+
+def test_misspelt_names_are_refused():
+  with pytest.raises(ValueError, match="unknown name 'scene'"):
+    pretrain.get_config("scene")
+  with pytest.raises(ValueError, match="preset=papr"):
+    pretrain.get_config("scenes,preset=papr")
+  with pytest.raises((KeyError, AttributeError)):
+    pretrain.get_config("scenes").batchsize = 3
+
+
+@pytest.mark.parametrize(
+  ("name", "millions"),
+  [("resnet50", 322), ("vit_b", 383), ("vit_l", 601), ("vit_h", 929)],
+)
+def test_parameter_totals_are_the_papers(name, millions):
+  """Tables 4 and 7, the vocabulary being BERT's."""
+  values = pretrain.get_config(name)
+  with values.unlocked():
+    values.model.text.vocab_size = 30_522
+  cfg = build(config.Slan, values.to_dict()["model"])
+  size = cfg.image_size
+  shapes = jax.eval_shape(
+    Slan(cfg).init,
+    jax.random.key(0),
+    jax.ShapeDtypeStruct((1, size, size, 3), "uint8"),
+    jax.ShapeDtypeStruct((1, 32), "int32"),
+    jax.ShapeDtypeStruct((1, 32), "bool"),
+  )
+  total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  assert abs(total / 1e6 - millions) < 0.5

@@ -1,0 +1,207 @@
+"""The pre-training task on a model of a few thousand parameters."""
+
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slan_jax.axes import BATCH
+from slan_jax.models.slan import Slan
+from slan_jax.objective import contrastive
+from slan_jax.tasks import pretrain
+from tests.models.small import small_batch, small_config, small_task
+
+
+@functools.cache
+def start(argument):
+  """Task, parameters and carry of a preset, made once."""
+  task = small_task(argument)
+  return task, *jax.jit(task.init)(jax.random.key(0))
+
+
+def compute(task, params, carry, batch, *, stage=None, gradient=True):
+  """Loss, metrics, carry and gradient of one batch."""
+  stage = len(task.stages) if stage is None else stage
+
+  def loss(params):
+    return task.loss(
+      params, params, carry, batch, key=jax.random.key(1), step=0, stage=stage
+    )
+
+  if not gradient:
+    return jax.jit(loss)(params)
+  return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+
+@functools.cache
+def computed(argument):
+  """Loss, metrics and gradient of a preset, compiled once."""
+  task, params, carry = start(argument)
+  return compute(task, params, carry, small_batch(task))
+
+
+@pytest.mark.parametrize("argument", ["scenes", "scenes,preset=paper"])
+def test_every_loss_is_finite_and_reaches_every_part(argument):
+  (total, (metrics, _)), gradient = computed(argument)
+  assert jnp.isfinite(total)
+  terms = {"itc", "itm", "mlm", "reg"}
+  if argument == "scenes":
+    terms |= {"phrase", "saliency"}
+  assert terms <= set(metrics)
+  expected = {"area", "pairwise_iou", "saliency_entropy", "shift_x", "kept"}
+  assert expected <= set(metrics)
+  for name, part in gradient["slan"].items():
+    size = sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part))
+    assert np.isfinite(size), name
+    # The text decoder waits for the downstream tasks.
+    assert (size > 0) == (name != "generator"), name
+
+
+def test_total_is_the_weighted_sum_of_means():
+  """Eq. 8 and 9."""
+  (total, (metrics, _)), _ = computed("scenes,preset=paper")
+  means = [metrics[name][0] / metrics[name][1]
+           for name in ("itc", "itm", "mlm", "reg")]  # fmt: skip
+  np.testing.assert_allclose(total, sum(means), rtol=1e-5)
+
+
+def test_first_stage_is_unimodal():
+  task, params, carry = start("scenes")
+  assert len(task.stages) == 1
+
+  def names(stage):
+    loss = functools.partial(task.loss, step=0, stage=stage)
+    _, (metrics, _) = jax.eval_shape(
+      loss, params, params, carry, small_batch(task), key=jax.random.key(1)
+    )
+    return set(metrics)
+
+  assert {"itc", "phrase"} <= names(0)
+  assert not {"itm", "mlm", "reg"} & names(0)
+  assert {"itm", "mlm", "reg"} <= names(1)
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_saliency_learns_only_where_a_switch_lets_it(through):
+  """Row 2 and the addition `saliency_gradient`: without any loss of its own
+  the saliency is trained by the weighting alone."""
+  cfg, _ = small_config(
+    "scenes,preset=paper", model__filter__saliency_gradient=through
+  )
+  task, params, _ = start("scenes,preset=paper")
+  image = small_batch(task)["image"]
+
+  def embedding(kernel):
+    head = params["slan"]["detector"] | {"saliency": {"kernel": kernel}}
+    head["saliency"]["bias"] = jnp.zeros(1)
+    variables = {"params": params["slan"] | {"detector": head}}
+    state = Slan(cfg).apply(variables, image, method="encode_image")
+    return jnp.sum(jnp.sin(state.embedding))
+
+  kernel = params["slan"]["detector"]["saliency"]["kernel"]
+  gradient = jax.jit(jax.grad(embedding))(kernel)
+  assert (float(jnp.abs(gradient).max()) > 0) == through
+
+
+def region_term(boxes, mean_boxes, confirmed, **overrides):
+  """`_region_term` on one image with two regions."""
+  _, objective = small_config("scenes", **overrides)
+  image = types.SimpleNamespace(
+    regions={"boxes": boxes, "mask": jnp.ones((1, 2), bool)}
+  )
+  located = types.SimpleNamespace(mean_boxes=mean_boxes, confirmed=confirmed)
+  return pretrain._region_term(objective, image, located)[0]
+
+
+BOXES = jnp.array([[[0.5, 0.5, 0.2, 0.2], [0.3, 0.3, 0.2, 0.2]]])
+TARGET = BOXES + jnp.array([[[0.1, 0.0, 0.0, 0.0], [0.3, 0.0, 0.0, 0.0]]])
+CONFIRMED = jnp.array([[True, False]])
+
+
+def test_region_loss_trains_the_detector_and_not_the_adaptor():
+  """Row 16: the target is fixed; without the stop the adaptor follows."""
+  for stop in (True, False):
+    detector, adaptor = jax.grad(region_term, argnums=(0, 1))(
+      BOXES, TARGET, CONFIRMED, objective__reg_stop_gradient=stop
+    )
+    assert jnp.abs(detector).max() > 0
+    assert (jnp.abs(adaptor).max() == 0) == stop
+
+
+def test_only_confirmed_regions_teach_the_detector():
+  def term(confirmed=CONFIRMED, **overrides):
+    overrides = {f"objective__{name}": v for name, v in overrides.items()}
+    return float(region_term(BOXES, TARGET, confirmed, **overrides))
+
+  every = term(reg_confirmed=False)
+  chosen = term(reg_confirmed=True)
+  assert every > chosen > 0
+  both = jnp.ones((1, 2), bool)
+  # The second region moved .3, further than is believed.
+  np.testing.assert_allclose(
+    term(both, reg_confirmed=True, reg_max_shift=0.2), chosen, rtol=1e-6
+  )
+
+
+def test_queue_serves_as_negatives_and_momentum_makes_its_keys():
+  task = small_task("scenes", objective__queue_size=6, objective__momentum=True)
+  params, _ = start("scenes")[1:]
+  carry = contrastive.empty_queue(6, 8)
+  batch = small_batch(task)
+
+  @jax.jit
+  def itc(ema, carry, batch):
+    _, (metrics, carry) = task.loss(
+      params, ema, carry, batch, key=jax.random.key(1), step=0, stage=0
+    )
+    return metrics["itc"][0], carry
+
+  first, filled = itc(params, carry, batch)
+  assert (filled["image_id"] >= 0).sum() == 4
+  batch |= {name: batch[name] + 100 for name in ("image_id", "text_id")}
+  second, _ = itc(params, filled, batch)
+  assert second > first  # more negatives
+  other = jax.tree.map(lambda leaf: leaf + 0.05, params)
+  assert abs(itc(other, carry, batch)[0] - itc(params, carry, batch)[0]) > 1e-4
+
+
+def test_a_batch_of_one_does_not_fail():
+  task = small_task("scenes", size=1)
+  params, carry = start("scenes")[1:]
+  total, _ = compute(task, params, carry, small_batch(task), gradient=False)
+  assert jnp.isfinite(total)
+
+
+def test_microbatches_change_nothing():
+  whole, params, carry = start("scenes")
+  parts = small_task("scenes", parts=2)
+  (a, _), g = computed("scenes")
+  (b, _), h = compute(parts, params, carry, small_batch(whole))
+  np.testing.assert_allclose(a, b, rtol=1e-5)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), g, h
+  )
+
+
+def test_any_mesh_gives_the_same_loss():
+  task = small_task("scenes", size=8)
+  params, carry = start("scenes")[1:]
+  batch = small_batch(task)
+  alone, _ = compute(task, params, carry, batch, gradient=False)
+  auto = (jax.sharding.AxisType.Auto,) * 2
+  mesh = jax.make_mesh((4, 2), BATCH, axis_types=auto)
+  with jax.set_mesh(mesh):
+    spec = jax.sharding.PartitionSpec(BATCH)
+    split = jax.device_put(batch, jax.NamedSharding(mesh, spec))
+    spread, _ = compute(task, params, carry, split, gradient=False)
+  np.testing.assert_allclose(spread, alone, rtol=1e-5)
+
+
+def test_bad_settings_name_their_keys():
+  with pytest.raises(ValueError, match=r"microbatches=3.*batch_size=4"):
+    small_task("scenes", parts=3)
+  with pytest.raises(ValueError, match=r"objective\.phrase.*word_map"):
+    small_task("scenes", model__word_map__enabled=False)
