@@ -49,7 +49,7 @@ def experiment_of(config) -> Experiment:
   return to_dataclass(config.to_dict(), Experiment)
 
 
-def launch(job: Callable[[], int | None], arguments: list[str] | None = None):
+def launch(job: Callable[[], int | None]) -> None:
   """Parses flags, runs a job and leaves with its exit code.
 
   Bad usage and bad input end with code 2 and one paragraph, a diverging run
@@ -57,13 +57,11 @@ def launch(job: Callable[[], int | None], arguments: list[str] | None = None):
 
   Args:
     job: the work; returns an exit code, None for 0.
-    arguments: command line with the program's name; None = the process's own.
   """
-  arguments = sys.argv if arguments is None else arguments
-  name = Path(arguments[0]).name
-  debug = any(a in ("--debug", "--debug=true") for a in arguments)
+  name = Path(sys.argv[0]).name
+  debug = "--debug" in sys.argv  # also when the flags do not parse
   try:
-    _parse(arguments)
+    _parse()
     _log_to_terminal()
     if _DISTRIBUTED.value:
       jax.distributed.initialize()
@@ -77,11 +75,14 @@ def launch(job: Callable[[], int | None], arguments: list[str] | None = None):
   sys.exit(code or 0)
 
 
-def _parse(arguments: list[str]) -> None:
+def _parse() -> None:
   try:
-    rest = flags.FLAGS(arguments)
+    rest = flags.FLAGS(sys.argv)
   except flags.Error as error:
-    raise ValueError(f"{error}. See --helpshort") from error
+    text = str(error)
+    if "Traceback" in text:  # of the configuration file: its last line tells
+      text = text.strip().splitlines()[-1]
+    raise ValueError(f"{text}. See --helpshort") from error
   except AttributeError as error:
     # ml_collections: a key that the locked configuration does not have.
     text = str(error).strip("\"'").replace("\\n", " ").replace("\\", "")

@@ -99,6 +99,17 @@ class Experiment:
     ):
       if wanted and not ema:
         raise ConfigError(f"{name} needs an EMA copy: optimizer.ema_decay > 0")
+    scored = {"itc", "itc+phrase"} if self.model.word_map.enabled else {"itc"}
+    for name, value, choices in (
+      ("evaluation.first_stage", self.evaluation.first_stage, scored),
+      ("evaluation.score", self.evaluation.score, {"itm", "sum", "stage1"}),
+    ):
+      if value not in choices:
+        raise ConfigError(
+          f"{name} is {value!r}; this model offers {', '.join(sorted(choices))}"
+        )
+    if not self.evaluation.galleries or min(self.evaluation.galleries) < 1:
+      raise ConfigError("evaluation.galleries: expected numbers of images")
 
 
 def read_tokenizer(experiment: Experiment) -> tuple[Experiment, TextEncoder]:

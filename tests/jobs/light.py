@@ -1,0 +1,125 @@
+"""A run that compiles in a moment: real data, a model of two matrices."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from configs import pretrain
+from slan_jax.input.text import TextEncoder
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.jobs.typed import to_dataclass
+from slan_jax.tasks.pretrain import Batch, batch_spec
+from slan_jax.tasks.task import Task
+
+WIDTH = 8
+STEPS = 6
+
+
+def light_experiment(data: Path, **changes: Any) -> Experiment:
+  """The scenes' configuration for a few steps of the light task.
+
+  Args:
+    data: a prepared directory.
+    **changes: values by key, "__" for a dot.
+  """
+  config = pretrain.get_config("scenes").unlock()
+  plain = {
+    "data.dir": str(data),
+    "total_steps": STEPS,
+    "batch_size": 8,
+    "text.hard_negatives": 1,
+    "data.threads": 1,
+    "data.prefetch": 1,
+    "optimizer.warmup_steps": 1,
+    "optimizer.learning_rate": 0.5,
+    "log.every_steps": 2,
+    "checkpoint.every_steps": 2,
+    "evaluation.every_steps": 3,
+    "evaluation.galleries": (4,),
+    "evaluation.batch_size": 4,
+    "evaluation.pair_batch_size": 8,
+    "evaluation.top_k": 2,
+    "evaluation.first_stage": "itc",
+  }
+  changes = {key.replace("__", "."): value for key, value in changes.items()}
+  config.update_from_flattened_dict(plain | changes)
+  return to_dataclass(config.to_dict(), Experiment)
+
+
+def light_task(experiment: Experiment, encoder: TextEncoder) -> Task:
+  """Mean colour against mean word: takes the place of the real task."""
+  shape = Batch(
+    experiment.batch_size,
+    experiment.text.max_length,
+    experiment.text.hard_negatives,
+    encoder.mask_id,
+    1,
+  )
+
+  def init(key: jax.Array) -> tuple[Any, Any]:
+    first, second = jax.random.split(key)
+    size = (experiment.model.text.vocab_size, WIDTH)
+    return {
+      "image": {"kernel": jax.random.normal(first, (3, WIDTH))},
+      "text": {"word": jax.random.normal(second, size)},
+    }, {}
+
+  def encode_image(params, image):
+    colour = jnp.mean(image.astype(jnp.float32), axis=(1, 2)) / 255
+    return colour @ params["image"]["kernel"]
+
+  def encode_text(params, text, mask):
+    return jnp.sum(params["text"]["word"][text] * mask[..., None], axis=1)
+
+  def itc(params, images, texts):
+    return images @ texts.T
+
+  def itm(params, images, texts):
+    return jnp.sum(images * texts, axis=-1)
+
+  def ground(params, image, text, mask):
+    rows, length = text.shape
+    boxes = jnp.broadcast_to(
+      jnp.float32([[0.5, 0.5, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]]),
+      (rows, 2, 2, 4),
+    )
+    words = params["text"]["word"][text][..., 0]
+    scores = (
+      words[:, None, None] * jnp.float32([1.0, -1.0])[None, None, :, None]
+    )
+    return {
+      "boxes": boxes,
+      "region_mask": jnp.ones((rows, 2), bool),
+      "scores": jnp.broadcast_to(scores, (rows, 2, 2, length)),
+      "token_weight": mask.astype(jnp.float32),
+      "map": jnp.broadcast_to(words[:, None, None], (rows, 4, 4, length)),
+    }
+
+  def loss(params, ema, carry, batch, *, key, step, stage):
+    images = encode_image(params, batch["image"])
+    texts = encode_text(params, batch["text"], batch["text_mask"])
+    value = jnp.mean(jnp.square(images - texts))
+    return value, ({"itc": (value, jnp.ones(()))}, {})
+
+  return Task(
+    "light",
+    batch_spec(experiment.model, shape),
+    init,
+    loss,
+    {
+      "encode_image": encode_image,
+      "encode_text": encode_text,
+      "itc": itc,
+      "itm": itm,
+      "ground": ground,
+    },
+    (),
+  )
+
+
+def replace(experiment: Experiment, **changes: Any) -> Experiment:
+  """The experiment with other values at the top level."""
+  return dataclasses.replace(experiment, **changes)

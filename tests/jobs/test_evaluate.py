@@ -1,0 +1,107 @@
+"""The evaluation and report jobs on a finished run of the light task."""
+
+import dataclasses
+import json
+
+import pytest
+
+from slan_jax.jobs import evaluate, report, train, workdir
+from slan_jax.jobs.evaluate import Request
+from slan_jax.jobs.workdir import WorkdirError
+from tests.jobs.light import STEPS, light_experiment, light_task
+
+
+@pytest.fixture(scope="module")
+def run(scenes, tmp_path_factory):
+  """A complete run's directory."""
+  directory = tmp_path_factory.mktemp("run")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train, "make_task", light_task)
+    assert train.train(light_experiment(scenes), directory) == 0
+  return directory
+
+
+def request(directory, **changes) -> Request:
+  experiment = workdir.read(directory)
+  plain = Request(
+    task="retrieval",
+    split="test",
+    galleries=(4, 8),
+    step=STEPS,
+    config_hash=workdir.config_hash(experiment),
+    untrained=True,
+  )
+  return dataclasses.replace(plain, **changes)
+
+
+def score(directory, output, wanted) -> dict:
+  experiment = workdir.read(directory)
+  checkpoints = evaluate.open_checkpoints(directory)
+  return evaluate.evaluate(experiment, checkpoints, wanted, output)
+
+
+def test_retrieval_and_grounding_and_report(run, capsys):
+  wanted = request(run)
+  output = run / "eval" / "retrieval"
+  assert evaluate.reuse(output, wanted) is None
+  found = score(run, output, wanted)
+  assert found == json.loads((output / "metrics.json").read_text())
+  assert found["checkpoint_step"] == STEPS
+  assert found["config_hash"] == wanted.config_hash
+  assert found["samples"]["images"] == 4
+  assert {"i2t_r1", "gallery8_i2t_r1"} <= set(found["metrics"])
+  assert set(found["untrained"]) == set(found["metrics"])
+  assert found["untrained"] != found["metrics"]
+  assert (output / "examples.npz").exists()
+
+  assert evaluate.reuse(output, wanted) == found
+  assert evaluate.reuse(output, request(run, step=3)) is None
+  assert evaluate.reuse(output, request(run, galleries=(4,))) is None
+  (output / "metrics.json").write_text("{")
+  assert evaluate.reuse(output, wanted) is None
+  score(run, output, dataclasses.replace(wanted, untrained=False))
+
+  wanted = request(run, task="grounding", untrained=False)
+  found = score(run, run / "eval" / "grounding", wanted)
+  assert found["untrained"] == {} and 0 <= found["metrics"]["pointing"] <= 100
+
+  capsys.readouterr()
+  assert report.report(run) == 0
+  printed = capsys.readouterr().out
+  assert printed.index("retrieval") < printed.index("grounding")
+  for name in ("curves", "training", "levels", "retrieval"):
+    assert (run / "pictures" / f"{name}.png").stat().st_size > 1000
+
+
+def test_untrained_is_what_training_began_with(run, scenes, tmp_path):
+  """The first evaluation of training scored the same parameters."""
+  first = (run / "evaluations.jsonl").read_text().splitlines()[0]
+  wanted = request(run, split="val", galleries=(4,))
+  found = score(run, tmp_path, wanted)["untrained"]
+  assert found["r_mean"] == json.loads(first)["r_mean"]
+
+
+def test_choice_of_checkpoint(run):
+  checkpoints = evaluate.open_checkpoints(run)
+  assert evaluate.choose_step(checkpoints, "last") == STEPS
+  assert evaluate.choose_step(checkpoints, "best") in checkpoints.steps()
+  assert evaluate.choose_step(checkpoints, "4") == 4
+  with pytest.raises(ValueError, match=r"checkpoint=5: choose .* 3, 4, 6"):
+    evaluate.choose_step(checkpoints, "5")
+  with pytest.raises(ValueError, match="checkpoint=first: choose"):
+    evaluate.choose_step(checkpoints, "first")
+
+
+def test_sizes_of_galleries():
+  assert evaluate.parse_galleries(None, (3,)) == (3,)
+  assert evaluate.parse_galleries(["200", "1000"], (3,)) == (200, 1000)
+  for bad in (["x"], ["0"], ["-1"], []):
+    with pytest.raises(ValueError, match="expected numbers of images"):
+      evaluate.parse_galleries(bad, (3,))
+
+
+def test_nothing_to_evaluate_is_named(tmp_path):
+  with pytest.raises(WorkdirError, match="no checkpoint yet; train first"):
+    evaluate.open_checkpoints(tmp_path)
+  with pytest.raises(WorkdirError, match="not the work directory"):
+    report.report(tmp_path)
