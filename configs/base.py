@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.mesh = _section(
     data=-1,  # devices that split the batch; -1 = all that remain
     fsdp=1,  # devices that split batch and parameters
+    cpu_devices=1,  # devices a CPU counts as, so that all its cores work
   )
   config.checkpoint = _section(
     every_steps=1000,  # optimiser steps between saves

@@ -85,6 +85,7 @@ TINY = {
   "optimizer.ema_decay": 0.0,
   "optimizer.weight_decay": 0.01,
   "optimizer.learning_rate": 1.5e-3,
+  "mesh.cpu_devices": 2,
   "data.threads": 2,
   "evaluation.top_k": 16,
   "log.every_steps": 20,

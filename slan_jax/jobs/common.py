@@ -1,6 +1,7 @@
 """What every job does before and after its own work."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -116,6 +117,20 @@ def _log_to_terminal() -> None:
   logger.propagate = False
   if not logger.handlers:
     logger.addHandler(_Terminal(logging.WARNING))
+
+
+def use_cpu_devices(count: int) -> None:
+  """Splits a CPU into virtual devices; XLA fills one core with each.
+
+  Must come before any array is made. XLA_FLAGS that already split it stay.
+
+  Args:
+    count: `mesh.cpu_devices`; accelerators are not affected.
+  """
+  if "xla_force_host_platform_device_count" not in os.environ.get(
+    "XLA_FLAGS", ""
+  ):
+    jax.config.update("jax_num_cpu_devices", count)
 
 
 def use_compilation_cache(directory: str) -> None:

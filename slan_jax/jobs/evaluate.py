@@ -18,8 +18,8 @@ from slan_jax.evaluation.retrieval_pictures import (
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.experiment import Experiment, make_task, read_tokenizer
 from slan_jax.jobs.scoring import Scorer
-from slan_jax.training import config
 from slan_jax.training.checkpoint import Checkpoints
+from slan_jax.training.config import Mesh
 from slan_jax.training.sharding import make_mesh
 from slan_jax.training.state import abstract_params, init_params
 
@@ -63,6 +63,7 @@ def main() -> None:
 def _from_flags() -> int:
   directory = Path(common.WORKDIR.value)
   experiment = workdir.read(directory)
+  common.use_cpu_devices(experiment.mesh.cpu_devices)
   checkpoints = open_checkpoints(directory)
   request = Request(
     task=_TASK.value,
@@ -199,11 +200,13 @@ def evaluate(
   return found
 
 
-def evaluation_mesh(experiment: Experiment) -> config.Mesh:
+def evaluation_mesh(experiment: Experiment) -> Mesh:
   """The run's mesh, or all devices along `data` when it does not fit here."""
   fsdp = experiment.mesh.fsdp
   fits = fsdp > 0 and jax.device_count() % fsdp == 0
-  return config.Mesh(data=-1, fsdp=fsdp if fits else 1)
+  return dataclasses.replace(
+    experiment.mesh, data=-1, fsdp=fsdp if fits else 1
+  )
 
 
 def _score(

@@ -53,6 +53,7 @@ def train(experiment: Experiment, directory: Path) -> int:
   Returns:
     Exit code: 0 when the run is complete, 128 + signal when it was stopped.
   """
+  common.use_cpu_devices(experiment.mesh.cpu_devices)
   mesh = make_mesh(experiment.mesh)
   check_batch(experiment.batch_size, mesh)
   experiment, encoder = read_tokenizer(experiment)
@@ -97,7 +98,7 @@ def _train(experiment, encoder, directory, mesh) -> int:
   if start:
     display.say(f"{directory}: going on from step {start}")
 
-  log = Log(directory, start)
+  log = Log(directory, start or -1)
   evaluate = training_evaluation(experiment, task, mesh, directory, log)
   counted = step
   if experiment.model.remat != "none":  # what is computed twice counts once
@@ -108,7 +109,8 @@ def _train(experiment, encoder, directory, mesh) -> int:
   display.say("Compiling the training step ...")
   step.compile(start)
   display.say(f"Compiled in {time.perf_counter() - began:.0f} s")
-  workdir.write(directory, experiment)
+  if jax.process_index() == 0:
+    workdir.write(directory, experiment)
   try:
     outcome = loop.run(
       state,
@@ -138,19 +140,23 @@ def _train(experiment, encoder, directory, mesh) -> int:
   finally:
     for resource in (display, log, loader, checkpoints):
       resource.close()
-  return _conclude(experiment, directory, outcome, clock)
+  if clock.steps:
+    host_share = 100 * clock.host_seconds / clock.seconds
+    speed = experiment.batch_size * clock.steps / clock.seconds
+    display.say(f"{speed:.1f} images/s; host {host_share:.2f} % of the time")
+  for reason, names in loader.skipped_names.items():
+    display.say(
+      f"input: {loader.skipped[reason]} x {reason}: {', '.join(names)} ..."
+    )
+  return _conclude(directory, outcome, display)
 
 
-def _conclude(experiment, directory, outcome, clock) -> int:
+def _conclude(directory, outcome, display: Display) -> int:
   """Says how the run ended; returns the exit code."""
   step = int(outcome.state.step)
-  if clock.steps:
-    host = 100 * clock.host_seconds / clock.seconds
-    speed = experiment.batch_size * clock.steps / clock.seconds
-    print(f"{speed:.1f} images/s, host {host:.2f} % of the step time")
   if outcome.signal is not None:
     name = signal.Signals(outcome.signal).name
-    print(
+    display.say(
       f"Stopped by {name} at step {step}, saved in {directory}; the same "
       "command goes on from there"
     )
@@ -161,6 +167,7 @@ def _conclude(experiment, directory, outcome, clock) -> int:
     "skipped": outcome.host.skipped,
     "skipped_steps": int(outcome.state.skipped_total),
   }
-  workdir.finish(directory, summary)
-  print(f"Trained {workdir.describe(summary)}")
+  if jax.process_index() == 0:
+    workdir.finish(directory, summary)
+  display.say(f"Trained {workdir.describe(summary)}")
   return 0

@@ -25,10 +25,14 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  """Devices along each mesh axis; -1 takes all that remain."""
+  """Devices along each mesh axis; -1 takes all that remain.
+
+  `cpu_devices` is the number of devices a CPU without accelerator counts as.
+  """
 
   data: int
   fsdp: int
+  cpu_devices: int
 
 
 @dataclasses.dataclass(frozen=True)
