@@ -108,11 +108,10 @@ def read(workdir: Path) -> Experiment:
 
 def describe(summary: dict[str, Any]) -> str:
   """A summary in a line."""
-  skipped = ", ".join(f"{n} {why}" for why, n in summary["skipped"].items())
+  faults = ", ".join(f"{n} {why}" for why, n in summary["skipped"].items())
   return (
-    f"{summary['steps']} steps in {duration(summary['seconds'])}, loader "
-    f"passed over {skipped or 'nothing'}, {summary['skipped_steps']} steps "
-    "skipped as not finite"
+    f"{summary['steps']} steps in {duration(summary['seconds'])}; not finite "
+    f"and skipped: {summary['skipped_steps']}; input faults: {faults or 'none'}"
   )
 
 

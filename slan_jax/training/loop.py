@@ -54,7 +54,7 @@ class Tools(NamedTuple):
     put: host batch -> global arrays.
     evaluate: (state, step) -> the score that decides the best checkpoint, or
       None; writes its own records.
-    skipped: -> reason -> records that the input passed over so far.
+    skipped: -> reason -> records that the input passed over or cut so far.
     checkpoints: where the state is saved.
     log: where metrics are written.
     clock: measures speed.
@@ -79,7 +79,7 @@ class Host:
     position: global batches that the input has handed out.
     evaluated: last step that was evaluated; -1 = none.
     averages: sums and counts since the last log line.
-    skipped: reason -> records that the input passed over.
+    skipped: reason -> records that the input passed over or cut.
     seconds: time spent training, of all processes of the run so far.
   """
 
@@ -222,7 +222,7 @@ class _Loop:
       values |= self.tools.clock.interval(self.every.batch_size)
       self.count_input()
       if self.host.skipped:
-        values["skipped_records"] = sum(self.host.skipped.values())
+        values["input_faults"] = sum(self.host.skipped.values())
       self.tools.log.training(step, values)
       self.tools.display.show(step, values)
 

@@ -66,7 +66,7 @@ class Display:
         initial=step,
         file=sys.stdout,
         dynamic_ncols=True,
-        bar_format="{n_fmt}/{total_fmt} |{bar}| {percentage:.0f}% {postfix}",
+        bar_format="{n_fmt}/{total_fmt} |{bar:24}| {percentage:.0f} %  {desc}",
       )
 
   def advance(self) -> None:
@@ -78,7 +78,7 @@ class Display:
     """Shows the state of the run after a log interval."""
     text = describe(step, self._total, values)
     if self._bar is not None:
-      self._bar.set_postfix_str(text)
+      self._bar.set_description_str(text)
     elif self._shown:
       print(f"step {step}/{self._total}  {text}", flush=True)
 

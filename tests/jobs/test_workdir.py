@@ -96,6 +96,8 @@ def test_finished_needs_summary_and_last_checkpoint(tmp_path):
 
 def test_description():
   summary = {"steps": 4, "seconds": 61.0, "skipped_steps": 2}
-  text = workdir.describe(summary | {"skipped": {"corrupt": 3}})
-  assert text.startswith("4 steps in 1:01, loader passed over 3 corrupt, 2")
-  assert "passed over nothing" in workdir.describe(summary | {"skipped": {}})
+  text = workdir.describe(summary | {"skipped": {"corrupt": 3, "cut": 1}})
+  assert text == (
+    "4 steps in 1:01; not finite and skipped: 2; input faults: 3 corrupt, 1 cut"
+  )
+  assert "faults: none" in workdir.describe(summary | {"skipped": {}})

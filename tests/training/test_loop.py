@@ -119,7 +119,7 @@ def test_input_skips_are_counted_across_restarts(tmp_path, built, monkeypatch):
   outcome = train(tmp_path, built=built)
   assert outcome.host.skipped == {"corrupt": 10}
   last = records(tmp_path, "metrics.jsonl")[-1]
-  assert last["skipped_records"] == 10
+  assert last["input_faults"] == 10
 
 
 def _skipping(advance):

@@ -17,7 +17,7 @@ from tests.training.toy import (
 
 
 def mesh_of(data: int, fsdp: int) -> jax.sharding.Mesh:
-  return sharding.make_mesh(config.Mesh(data=data, fsdp=fsdp))
+  return sharding.make_mesh(config.Mesh(data=data, fsdp=fsdp, cpu_devices=8))
 
 
 def test_minus_one_takes_the_remaining_devices():

@@ -88,7 +88,7 @@ def build(
 ):
   """Mesh, abstract state, state and step of a task on data x fsdp devices."""
   devices = jax.devices()[: data * fsdp]
-  mesh = make_mesh(config.Mesh(data=data, fsdp=fsdp), devices)
+  mesh = make_mesh(config.Mesh(data=data, fsdp=fsdp, cpu_devices=8), devices)
   optimizer = make_optimizer(OPTIONS)
   like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
   state = init_state(task, optimizer, seed=seed, ema=ema, mesh=mesh)
