@@ -204,9 +204,7 @@ def evaluation_mesh(experiment: Experiment) -> Mesh:
   """The run's mesh, or all devices along `data` when it does not fit here."""
   fsdp = experiment.mesh.fsdp
   fits = fsdp > 0 and jax.device_count() % fsdp == 0
-  return dataclasses.replace(
-    experiment.mesh, data=-1, fsdp=fsdp if fits else 1
-  )
+  return dataclasses.replace(experiment.mesh, data=-1, fsdp=fsdp if fits else 1)
 
 
 def _score(
