@@ -5,6 +5,7 @@ own count: a step that the non-finite guard skips still advances the schedule,
 so that a run always ends at its final rate.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ import optax
 from slan_jax.training import config
 
 Tree = Any
+LOG = logging.getLogger(__name__)
 
 # Leaves that weight decay must not touch although they may be 2-D when layers
 # are stacked: biases, norms, temperatures and the size scales p_w, p_h.
@@ -35,24 +37,29 @@ def make_schedule(
 
   Returns:
     int32 step -> float32 rate; step `warmup_steps` has the peak, and a step
-    numbered `total_steps`, one past the last, the final fraction of it.
+    numbered `total_steps`, one past the last, the final fraction of it. A run
+    that ends within its warm-up only rises.
 
   Raises:
-    ValueError: the warm-up does not end before the run does.
+    ValueError: a negative warm-up.
   """
   warmup, peak = options.warmup_steps, options.learning_rate
-  if not 0 <= warmup < total_steps:
-    raise ValueError(
-      f"optimizer.warmup_steps={warmup} must be at least 0 and below "
-      f"total_steps={total_steps}; lower it or train longer"
+  if warmup < 0:
+    raise ValueError(f"optimizer.warmup_steps={warmup} must be at least 0")
+  if warmup >= total_steps:
+    LOG.warning(
+      "the run of %d steps ends within its warm-up of %d (optimizer."
+      "warmup_steps): the learning rate never reaches its peak",
+      total_steps,
+      warmup,
     )
 
   def rate(step: jax.Array) -> jax.Array:
     step = step.astype(jnp.float32)
     # The first step already learns: step 0 of a warm-up counts as 1.
     rising = (step + 1.0) / (warmup + 1.0)
-    done = (step - warmup) / (total_steps - warmup)
-    falling = 1.0 - (1.0 - options.final_fraction) * jnp.minimum(done, 1.0)
+    done = jnp.clip((step - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
+    falling = 1.0 - (1.0 - options.final_fraction) * done
     return peak * jnp.minimum(rising, falling)
 
   return rate

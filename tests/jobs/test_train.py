@@ -87,7 +87,7 @@ def test_bad_input_is_refused_before_anything_is_written(scenes, tmp_path):
     (InputError, "holds no tokenizer", {"data__dir": str(tmp_path)}),
     (InputError, "not a prepared data set", other),
     (InputError, "has no split 'x'", {"data__train_split": "x"}),
-    (ValueError, "warmup_steps=6 must be", {"optimizer__warmup_steps": 6}),
+    (ValueError, "warmup_steps=-1", {"optimizer__warmup_steps": -1}),
     (ValueError, "crop_scale is", {"data__crop_scale": (0.0, 1.0)}),
   ):
     with pytest.raises(error, match=message):

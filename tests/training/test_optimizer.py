@@ -33,9 +33,14 @@ def test_schedule_without_warmup_and_with_a_floor():
   np.testing.assert_allclose(rates(options, 4), [2.0, 1.75, 1.5, 1.25, 1.0])
 
 
-def test_warmup_longer_than_the_run_is_refused():
-  with pytest.raises(ValueError, match=r"warmup_steps=4 .* total_steps=4"):
-    make_schedule(PLAIN, 4)
+def test_warmup_longer_than_the_run_only_rises(caplog):
+  np.testing.assert_allclose(rates(PLAIN, 3), [0.2, 0.4, 0.6, 0.8], atol=1e-6)
+  assert "3 steps ends within its warm-up of 4" in caplog.text
+
+
+def test_negative_warmup_is_refused():
+  with pytest.raises(ValueError, match="warmup_steps=-1 must be at least 0"):
+    make_schedule(dataclasses.replace(PLAIN, warmup_steps=-1), 4)
 
 
 def test_decay_spares_biases_norms_and_scales_even_when_stacked():
