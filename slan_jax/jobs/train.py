@@ -104,7 +104,7 @@ def _train(experiment, encoder, directory, mesh) -> int:
   if experiment.model.remat != "none":  # what is computed twice counts once
     counted = step_of(make_task(without_remat(experiment), encoder))
   flops = [count_flops(counted.jaxpr(s)) for s in range(len(step.jitted))]
-  clock = Clock(lambda n: flops[stage_of(n, task.stages)], peak_flops())
+  clock = Clock(lambda n: flops[stage_of(n, task.stages)], peak_flops(mesh))
   began = time.perf_counter()
   display.say("Compiling the training step ...")
   step.compile(start)

@@ -6,6 +6,8 @@ import time
 import jax
 import jax.numpy as jnp
 
+from slan_jax.training.sharding import batch_sharding, replicated
+
 # Start of `device_kind` -> dense bfloat16 FLOP/s of one JAX device, from the
 # makers' data sheets: cloud.google.com/tpu/docs/system-architecture-tpu-vm
 # (v2 and v3 count one of a chip's two cores) and nvidia.com/data-center (SXM
@@ -33,32 +35,37 @@ def known_peak(kind: str) -> float | None:
   return PEAKS[max(fitting, key=len)] if fitting else None
 
 
-def measured_peak(size: int = 1024, repeats: int = 5) -> float:
-  """FLOP/s of this process's devices multiplying matrices side by side.
+def measured_peak(
+  mesh: jax.sharding.Mesh, size: int = 1024, repeats: int = 5
+) -> float:
+  """FLOP/s of all devices multiplying float32 matrices side by side.
 
   Side by side, because the devices that a CPU counts as may share its cores.
 
   Args:
-    size: rows and columns of a square float32 matrix.
+    mesh: the devices.
+    size: rows and columns of each device's matrix.
     repeats: products timed, of which the fastest counts: other work on the
       machine only slows some.
   """
-  product = jax.jit(lambda a: a @ a)
-  matrix = jnp.ones((size, size), jnp.float32)
-  matrices = [jax.device_put(matrix, device) for device in jax.local_devices()]
-  jax.block_until_ready([product(each) for each in matrices])
+  make = jax.jit(
+    lambda: (jnp.ones((mesh.size * size, size)), jnp.ones((size, size))),
+    out_shardings=(batch_sharding(mesh), replicated(mesh)),
+  )
+  product = jax.jit(jnp.matmul, out_shardings=batch_sharding(mesh))
+  rows, columns = make()
+  product(rows, columns).block_until_ready()
   best = math.inf
   for _ in range(repeats):
     start = time.perf_counter()
-    jax.block_until_ready([product(each) for each in matrices])
+    product(rows, columns).block_until_ready()
     best = min(best, time.perf_counter() - start)
-  return 2.0 * size**3 * len(matrices) / best
+  return 2.0 * size**3 * mesh.size / best
 
 
-def peak_flops() -> float:
-  """FLOP/s of all devices of the run together: tabled, or else measured."""
-  kind = jax.devices()[0].device_kind
+def peak_flops(mesh: jax.sharding.Mesh) -> float:
+  """FLOP/s of all devices of a mesh together: tabled, or else measured."""
+  kind = mesh.devices.flat[0].device_kind
   if (peak := known_peak(kind)) is not None:
-    return peak * jax.device_count()
-  size = 1024 if jax.default_backend() == "cpu" else 8192
-  return measured_peak(size) * jax.process_count()
+    return peak * mesh.size
+  return measured_peak(mesh, 1024 if jax.default_backend() == "cpu" else 8192)

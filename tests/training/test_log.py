@@ -2,11 +2,14 @@
 
 import json
 
+import jax
 import pytest
 
+from slan_jax.training.config import Mesh
 from slan_jax.training.log import Averages, Log, rewind
 from slan_jax.training.peak import known_peak, measured_peak, peak_flops
 from slan_jax.training.progress import Clock, Display, describe, duration
+from slan_jax.training.sharding import make_mesh
 
 
 def test_averages_weigh_by_count_and_survive_a_restart():
@@ -92,5 +95,7 @@ def test_longest_known_start_of_a_device_kind_decides():
 
 
 def test_peak_of_an_unknown_device_is_measured():
-  assert 1e8 < measured_peak(size=256) < 1e14
-  assert 1e8 < peak_flops() < 1e14
+  mesh = make_mesh(Mesh(data=-1, fsdp=2, cpu_devices=8))
+  with jax.set_mesh(mesh):
+    assert 1e8 < measured_peak(mesh, size=128) < 1e14
+    assert 1e8 < peak_flops(mesh) < 1e14
