@@ -140,7 +140,7 @@ def _model() -> ml_collections.ConfigDict:
     # (3.2.3); additions: of its "best" phrase, or "mutual", where the best
     # region of each phrase takes that phrase.
     assignment="every",
-    extent_threshold=0.4,  # extent: fraction of the region's maximum
+    extent_threshold=0.3,  # extent: fraction of the region's maximum
     extent_softness=0.1,  # extent: width of the soft mask, same unit
     move_threshold=0.3,  # extent: regions with a weaker maximum stay
     centre_decay=4.0,  # assignment falls with exp(-decay * distance^2)
