@@ -26,14 +26,13 @@ def compute(task, params, carry, batch, *, stage=None, gradient=True):
   """Loss, metrics, carry and gradient of one batch."""
   stage = len(task.stages) if stage is None else stage
 
-  def loss(params):
+  def loss(params, carry, batch):
     return task.loss(
       params, params, carry, batch, key=jax.random.key(1), step=0, stage=stage
     )
 
-  if not gradient:
-    return jax.jit(loss)(params)
-  return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+  run = jax.value_and_grad(loss, has_aux=True) if gradient else loss
+  return jax.jit(run)(params, carry, batch)
 
 
 @functools.cache
@@ -104,6 +103,33 @@ def test_saliency_learns_only_where_a_switch_lets_it(through):
   kernel = params["slan"]["detector"]["saliency"]["kernel"]
   gradient = jax.jit(jax.grad(embedding))(kernel)
   assert (float(jnp.abs(gradient).max()) > 0) == through
+
+
+def test_evidence_tells_a_found_phrase():
+  cfg, _ = small_config("scenes")
+  task, params, _ = start("scenes")
+  batch = small_batch(task)
+
+  @jax.jit
+  def evidence(params, found):
+    call = functools.partial(Slan(cfg).apply, {"params": params["slan"]})
+    image = call(batch["image"], method="encode_image")
+    text = call(
+      jnp.asarray(batch["text"]), batch["text_mask"], method="encode_text"
+    )
+    # Every cell answers the first phrase, or none does.
+    cells = jnp.broadcast_to(
+      text.phrases["vectors"][:, 0, None, None], image.word_map.shape
+    )
+    image = image._replace(word_map=jnp.where(found, cells, -cells))
+    one = text.phrases["mask"] & (jnp.arange(2) == 0)[None]
+    text = text._replace(phrases=text.phrases | {"mask": one})
+    located = call(image, text, method="locate")
+    return call(image, text, located, method="_evidence")
+
+  # Ten times the cosine: mean and least on the map, then in a region.
+  np.testing.assert_allclose(evidence(params, True)[:, :2], 10.0, rtol=1e-3)
+  np.testing.assert_allclose(evidence(params, False)[:, :2], -10.0, rtol=1e-3)
 
 
 def region_term(boxes, mean_boxes, confirmed, **overrides):
