@@ -134,7 +134,9 @@ class Bottleneck(nn.Module):
 class Basic(nn.Module):
   """Pre-activation block of two 3x3 convolutions; a strided one goes before.
 
-  The small rows use it: the identity path lets them train in minutes.
+  The small rows use it: the identity path lets them train in minutes. The
+  strided kernel has an even side, so that it is centred on its cell: an odd
+  one looks half a cell up and left, and boxes would lie beside their objects.
   """
 
   width: int
@@ -146,16 +148,17 @@ class Basic(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """Args: x [B, h, w, C]. Returns [B, h / stride, w / stride, width]."""
 
-    def conv(stride: int, name: str) -> nn.Conv:
-      return convolution(self.width, 3, stride, self.dtype, name)
+    def conv(size: int, name: str, stride: int = 1) -> nn.Conv:
+      return convolution(self.width, size, stride, self.dtype, name)
 
     def activate(x: jax.Array, name: str) -> jax.Array:
       return nn.relu(Norm(self.norm, self.dtype, name=name)(x))
 
     if self.stride > 1 or x.shape[-1] != self.width:
-      x = conv(self.stride, "reduce")(x)
-    y = conv(1, "conv1")(activate(x, "norm1"))
-    return x + conv(1, "conv2")(activate(y, "norm2"))
+      size = 2 * self.stride if self.stride > 1 else 3
+      x = conv(size, "reduce", self.stride)(x)
+    y = conv(3, "conv1")(activate(x, "norm1"))
+    return x + conv(3, "conv2")(activate(y, "norm2"))
 
 
 class ResNet(nn.Module):

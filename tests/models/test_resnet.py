@@ -69,6 +69,21 @@ def test_maps_of_the_small_row():
   assert row.stride == 8
 
 
+def test_cells_of_the_small_row_look_at_their_own_place():
+  module = resnet.ResNet(config.BACKBONES["resnet_tiny"], jnp.float32)
+  images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
+  params = module.init(jax.random.key(0), images)
+
+  def cell(images: jax.Array) -> jax.Array:
+    return module.apply(params, images)[4][0, 8, 8].sum()
+
+  seen = np.abs(jax.grad(cell)(images)[0]).sum(-1) > 0
+  for axis in (0, 1):
+    pixels = np.flatnonzero(seen.any(axis))
+    # Pixels 32 to 35 are the cell's own.
+    assert (pixels[0] + pixels[-1]) / 2 == 33.5
+
+
 @pytest.mark.parametrize("kind", ["group", "layer", "frozen_batch"])
 def test_norms_against_torch(kind: str):
   """Each norm equals torch's of the same definition, gain and shift used."""
