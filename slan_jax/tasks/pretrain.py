@@ -3,7 +3,6 @@
 Axes: B batch, H swapped captions, N words, R regions, P phrases.
 """
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -24,49 +23,14 @@ from slan_jax.objective import (
 )
 from slan_jax.ops.corrupt import mask_tokens
 from slan_jax.tasks import grounding, retrieval
+from slan_jax.tasks.config import Batch, Objective
+from slan_jax.tasks.encoded import Encoded
 from slan_jax.tasks.microbatch import microbatched
+from slan_jax.tasks.negatives import negative_pairs
 from slan_jax.tasks.task import Metrics, Task
 
 TEMPERATURE_BOUNDS = (0.001, 0.5)  # of tau, as ALBEF
 PHRASE_SCALE_BOUNDS = (1.0, 100.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-  """Weights and switches of the losses; `configs/base.py` explains them."""
-
-  itc: float
-  itm: float
-  mlm: float
-  lm: float
-  reg: float
-  phrase: float
-  saliency: float
-  unimodal_fraction: float
-  queue_size: int
-  momentum: bool
-  temperature: float
-  soft_targets: float
-  mask_rate: float
-  lm_smoothing: float
-  reg_l1: float
-  reg_giou: float
-  reg_stop_gradient: bool
-  reg_confirmed: bool
-  reg_max_shift: float
-  swapped_words: bool
-  phrase_sharpness: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-  """Shape of a global batch, and the ids that masking needs."""
-
-  size: int
-  max_length: int
-  hard_negatives: int
-  mask_id: int
-  microbatches: int
 
 
 def make_task(
@@ -148,19 +112,6 @@ def _init(
   return {"slan": variables["params"], "objective": learned}, queue
 
 
-class _Encoded:
-  """Both encoders' view of a batch; a namespace, not a pytree."""
-
-  def __init__(self, model: Slan, params: Any, batch: dict, parts: int):
-    self.vocab_size = model.cfg.text.vocab_size
-    self.call = functools.partial(model.apply, {"params": params})
-    encode_image = functools.partial(self.call, method="encode_image")
-    encode_text = functools.partial(self.call, method="encode_text")
-    self.image: ImageState = microbatched(encode_image, parts)(batch["image"])
-    self.encode_text = microbatched(encode_text, parts)
-    self.text: TextState = self.encode_text(batch["text"], batch["text_mask"])
-
-
 def _loss(
   model: Slan,
   objective: Objective,
@@ -178,7 +129,7 @@ def _loss(
   """Eq. 8 and 9 with the additions' terms; see `Task.loss`."""
   del step
   batch = constrain_batch(batch)
-  online = _Encoded(model, params["slan"], batch, shape.microbatches)
+  online = Encoded(model, params["slan"], batch, shape.microbatches)
   swapped = None
   if objective.swapped_words:
     rows = batch["negatives"][:, 0], batch["negatives_mask"][:, 0]
@@ -186,7 +137,7 @@ def _loss(
   tau = jnp.clip(params["objective"]["temperature"], *TEMPERATURE_BOUNDS)
   teacher = None
   if objective.momentum:
-    teacher = _Encoded(model, ema["slan"], batch, shape.microbatches)
+    teacher = Encoded(model, ema["slan"], batch, shape.microbatches)
     teacher = jax.lax.stop_gradient(
       (teacher.image.embedding, teacher.text.embedding)
     )
@@ -281,22 +232,8 @@ def _locator_terms(objective, shape, online, swapped, batch, tau, key):
   located, positive = fuse(online.image, online.text)
   terms, metrics = {}, {}
   if objective.itm:
-    negatives = _negative_pairs(
-      objective, online, swapped, batch, tau, match_key
-    )
-    logits, labels, valid = [positive], [1], [None]
-    for image, text, real in negatives:
-      logits.append(fuse(image, text)[1])
-      labels.append(0)
-      valid.append(real)
-    rows = positive.shape[0]
-    decided = (
-      jnp.concatenate(logits),
-      jnp.concatenate([jnp.full(rows, y, jnp.int32) for y in labels]),
-      jnp.concatenate(
-        [jnp.ones(rows, bool) if v is None else v for v in valid]
-      ),
-    )
+    negatives = negative_pairs(online, swapped, batch, tau, key=match_key)
+    decided = _decisions(fuse, positive, negatives)
     terms["itm"] = matching.matching_loss(*decided)
     metrics["itm_accuracy"] = matching.matching_accuracy(*decided)
   if objective.mlm:
@@ -318,45 +255,15 @@ def _locator_terms(objective, shape, online, swapped, batch, tau, key):
   return terms, metrics
 
 
-def _negative_pairs(objective, online, swapped, batch, tau, key):
-  """Images, texts and validity of ITM's negatives.
-
-  As ALBEF: a hard text for each image and a hard image for each text. With
-  swapped words each row has one negative instead: a hard text, a hard image
-  or its own caption with one word changed, by turns.
-  """
-  image, text = online.image, online.text
-  similarity = jax.lax.stop_gradient(
-    jnp.einsum("ip,tp->it", image.embedding, text.embedding) / tau
-  )
-  forbidden = contrastive.same(batch["image_id"], batch["image_id"])
-  forbidden |= contrastive.same(batch["text_id"], batch["text_id"])
-  text_key, image_key = jax.random.split(key)
-  hard_text, text_valid = matching.hard_negatives(
-    similarity, forbidden, key=text_key
-  )
-  hard_image, image_valid = matching.hard_negatives(
-    similarity.T, forbidden.T, key=image_key
-  )
-  if swapped is None:
-    return [
-      (image, _take(text, hard_text), text_valid),
-      (_take(image, hard_image), text, image_valid),
-    ]
-  rows = jnp.arange(hard_text.shape[0])
-  turn = rows % 3
-  exists = jnp.any(batch["negatives_mask"][:, 0], axis=-1)
-  use_swapped, use_image = (turn == 2) & exists, turn == 1
-  text_index = jnp.where(use_image, rows, hard_text)
-  text_index = jnp.where(use_swapped, rows.shape[0] + rows, text_index)
-  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), text, swapped)
-  valid = jnp.where(use_image, image_valid, text_valid) | use_swapped
-  image_index = jnp.where(use_image, hard_image, rows)
-  return [(_take(image, image_index), _take(both, text_index), valid)]
-
-
-def _take(state: Any, index: jax.Array) -> Any:
-  return constrain_batch(jax.tree.map(lambda array: array[index], state))
+def _decisions(fuse, positive, negatives):
+  """ITM logits, labels and validity of the matched and unmatched pairs."""
+  rows = positive.shape[0]
+  logits, valid = [positive], [jnp.ones(rows, bool)]
+  for image, text, exists in negatives:
+    logits.append(fuse(image, text)[1])
+    valid.append(exists)
+  logits, valid = jnp.concatenate(logits), jnp.concatenate(valid)
+  return logits, (jnp.arange(logits.shape[0]) < rows).astype(jnp.int32), valid
 
 
 def _masked_language(objective, shape, online, batch, key):

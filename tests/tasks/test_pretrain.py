@@ -207,9 +207,13 @@ def test_microbatches_change_nothing():
   (a, _), g = computed("scenes")
   (b, _), h = compute(parts, params, carry, small_batch(whole))
   np.testing.assert_allclose(a, b, rtol=1e-5)
-  jax.tree.map(
-    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), g, h
-  )
+
+  def compare(x: jax.Array, y: jax.Array) -> None:
+    # Rounding grows with the largest terms of a sum, not with its result.
+    scale = max(1.0, float(jnp.abs(x).max()))
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5 * scale)
+
+  jax.tree.map(compare, g, h)
 
 
 def test_any_mesh_gives_the_same_loss():
