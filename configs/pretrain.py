@@ -115,14 +115,14 @@ SCENES = {
 
 PHOTOGRAPHS = {
   "batch_size": 32,
-  "total_steps": 1000,
+  "total_steps": 400,
   "model.image_size": 96,
   "data.evaluation_split": "train",
   "data.crop_scale": (0.8, 1.0),
   "data.randaugment": (0, 0),
   "evaluation.galleries": (1000,),
-  "evaluation.every_steps": 250,
-  "checkpoint.every_steps": 250,
+  "evaluation.every_steps": 200,
+  "checkpoint.every_steps": 200,
 }
 
 SMALL = {"scenes": SCENES, "tiny": PHOTOGRAPHS}
