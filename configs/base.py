@@ -42,6 +42,10 @@ def _section(**values) -> ml_collections.ConfigDict:
 def _data() -> ml_collections.ConfigDict:
   return _section(
     dir="",  # directory made by `python -m data.prepare`
+    # Sources of training in place of dir: (name, directory, weight), ... with
+    # weights in any unit; () = dir alone. Evaluation, tokenizer and word
+    # classes stay those of dir. The paper's: configs/pretrain.py, TABLE_8.
+    mixture=(),
     train_split="train",
     evaluation_split="val",  # scored during training
     crop_scale=(0.2, 1.0),  # area of the random resized crop; silence, as BLIP

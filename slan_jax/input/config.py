@@ -1,6 +1,8 @@
 """What the input wing is told: of training batches and evaluation splits."""
 
 import dataclasses
+import math
+import re
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,8 @@ class InputConfig:
     prefetch: Batches prepared ahead.
     process_index: This process.
     process_count: Processes that share each batch.
+    mixture: Name, directory and weight of each source that takes the place of
+      the prepared directory; () = that directory alone.
   """
 
   split: str
@@ -42,6 +46,7 @@ class InputConfig:
   prefetch: int
   process_index: int = 0
   process_count: int = 1
+  mixture: tuple[tuple[str, str, float], ...] = ()
 
   def __post_init__(self):
     low, high = self.crop_scale
@@ -56,6 +61,16 @@ class InputConfig:
     self._require(good, "randaugment", "(0 or more, 0 to 10)")
     choices = ("random", "first")
     self._require(self.caption in choices, "caption", "'random' or 'first'")
+    names = [name for name, _, _ in self.mixture]
+    unique = len({*names}) == len(names)
+    good = all(re.fullmatch(r"\w+", name) for name in names)
+    good &= all(math.isfinite(w) and w > 0 for _, _, w in self.mixture)
+    self._require(
+      unique and good,
+      "mixture",
+      "(name, directory, weight) with names of letters, digits and _, each "
+      "once, and weights above 0",
+    )
     if not 0 <= self.process_index < self.process_count:
       raise ValueError(
         f"process {self.process_index} of {self.process_count} cannot be"

@@ -1,7 +1,7 @@
 """Training batches in one global order, whatever the number of processes.
 
-The order is a fresh seeded shuffle of the records for each epoch. Batch b holds
-the positions b B .. (b + 1) B - 1 of it, and process p prepares its own rows of
+The order is that of a `Mixture` of one source or of several. Batch b holds the
+positions b B .. (b + 1) B - 1 of it, and process p prepares its own rows of
 every batch. All choices for a row come from a generator seeded by its position,
 so that neither threads nor processes nor a restart change a single byte.
 """
@@ -9,7 +9,7 @@ so that neither threads nor processes nor a restart change a single byte.
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from slan_jax.input.config import InputConfig
 from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.mixture import Mixture, Visit
 from slan_jax.input.records import Example, training_example
 from slan_jax.input.source import TrainingSource
 from slan_jax.input.text import load_encoder, text_id
@@ -33,6 +34,12 @@ class _Prepared(NamedTuple):
   faults: list[tuple[str, str]]  # reason, name of the record
 
 
+class _Found(NamedTuple):
+  example: Example
+  place: int  # number of its source
+  name: str
+
+
 class Loader:
   """Iterates over training batches from a position on, without end.
 
@@ -40,7 +47,8 @@ class Loader:
     position: Global batches consumed so far; a loader started with it goes on
       exactly where this one stands.
     skipped: How many records were replaced or cut, by reason, on this process
-      and in the batches consumed. A bad record counts at every visit.
+      and in the batches consumed; in a mixture by "source: reason". A bad
+      record counts at every visit.
     skipped_names: First few names for each reason.
     encoder: The tokenizer.
   """
@@ -51,7 +59,8 @@ class Loader:
     """Opens the data.
 
     Args:
-      directory: A prepared directory.
+      directory: A prepared directory: the source of all records, or, when
+        `config.mixture` names sources, of tokenizer and word classes only.
       config: What batches are made of.
       position: Global batches to leave out because they were consumed.
 
@@ -63,11 +72,14 @@ class Loader:
     self.position = position
     self.skipped: Counter[str] = Counter()
     self.skipped_names: dict[str, list[str]] = {}
-    self._source = TrainingSource(directory, config.split)
     classes = load_word_classes(config.word_classes, directory)
     self._swapper = WordSwapper(classes)
-    order = grain.MapDataset.range(len(self._source)).seed(config.seed)
-    self._order = order.shuffle().repeat()
+    self._names, places, weights = zip(
+      *(config.mixture or (("", directory, 1.0),))
+    )
+    self._sources = [TrainingSource(place, config.split) for place in places]
+    lengths = [len(source) for source in self._sources]
+    self._mixture = Mixture(lengths, weights, config.seed)
     options = grain.ReadOptions(config.threads, config.prefetch)
     numbers = grain.MapDataset.range(position, sys.maxsize)
     batches = numbers.map(self._prepare).to_iter_dataset(options)
@@ -75,13 +87,36 @@ class Loader:
 
   @property
   def records(self) -> int:
-    """Number of records in the split."""
-    return len(self._source)
+    """Number of records in the split, of all sources together."""
+    return sum(len(source) for source in self._sources)
 
   @property
   def epoch(self) -> float:
-    """Visits to each record so far."""
+    """Visits to each record so far, on average."""
     return self.position * self.config.batch_size / self.records
+
+  def counts(self, position: int, skipped: Mapping[str, int]) -> dict[str, int]:
+    """What each source of a mixture gave so far.
+
+    Args:
+      position: Global batches counted, from the first on.
+      skipped: Records passed over or cut, by "source: reason".
+
+    Returns:
+      `seen_NAME`: examples of all processes; `faults_NAME`: of `skipped`. {}
+      without a mixture.
+    """
+    visits = self._mixture.visits(position * self.config.batch_size)
+    counts = {}
+    for name, seen in zip(self._names, visits):
+      if name:
+        counts[f"seen_{name}"] = seen
+        counts[f"faults_{name}"] = sum(
+          count
+          for reason, count in skipped.items()
+          if reason.startswith(f"{name}: ")
+        )
+    return counts
 
   def __iter__(self) -> Iterator[Batch]:
     return self
@@ -107,7 +142,7 @@ class Loader:
     first = number * self.config.batch_size + self.config.process_index * rows
     positions = range(first, first + rows)
     found = [self._example(position, faults) for position in positions]
-    examples = [example for example, _ in found]
+    examples = [row.example for row in found]
     batch = {
       "image": np.stack([example.image for example in examples]),
       "image_id": np.array([e.image_id for e in examples], np.int32),
@@ -115,30 +150,39 @@ class Loader:
       "index": np.array(positions, np.int64),
     }
     truncated = self._add_texts(batch, examples)
-    faults += [("truncated", found[row][1]) for row in truncated]
+    for row in truncated:
+      faults.append(
+        (self._told("truncated", found[row].place), found[row].name)
+      )
     return _Prepared(batch, faults)
 
-  def _example(
-    self, position: int, faults: list[tuple[str, str]]
-  ) -> tuple[Example, str]:
-    """The example at a position, or the next good one of the global order."""
+  def _example(self, position: int, faults: list[tuple[str, str]]) -> _Found:
+    """The example at a position, or the next good one of its source."""
     # One generator per position: the same whoever prepares the row.
     rng = random.Random((self.config.seed << 64) + position)
-    for offset in range(min(_MOST_BAD, len(self._source))):
-      number = self._order[position + offset]
+    place, visit = self._mixture.visit(position)
+    source = self._sources[place]
+    met: Counter[str] = Counter()
+    for offset in range(min(_MOST_BAD, len(source))):
+      number = self._mixture.record(Visit(place, visit + offset))
       name = f"record {number}"
       try:
-        record = self._source[number]
+        record = source[number]
         name = record.id
         example = training_example(record, self.config, self._swapper, rng)
-        return example, name
+        return _Found(example, place, name)
       except BadRecord as error:
-        faults.append((str(error), name))
-    reasons = dict(Counter(reason for reason, _ in faults))
+        met[str(error)] += 1
+        faults.append((self._told(str(error), place), name))
     raise InputError(
-      f"{self._source.directory}: {offset + 1} records in a row of split "
-      f"{self._source.split!r} cannot be used: {reasons}"
+      f"{source.directory}: {met.total()} records in a row of split "
+      f"{source.split!r} cannot be used: {dict(met)}"
     )
+
+  def _told(self, reason: str, place: int) -> str:
+    """A reason with the source it happened in, where there are several."""
+    name = self._names[place]
+    return f"{name}: {reason}" if name else reason
 
   def _add_texts(self, batch: Batch, examples: list[Example]) -> list[int]:
     """Adds token arrays; returns the rows whose caption was cut."""

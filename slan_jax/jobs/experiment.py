@@ -18,6 +18,7 @@ class Data:
   """Where examples come from and how they are augmented."""
 
   dir: str
+  mixture: tuple[tuple[str, str, float], ...]
   train_split: str
   evaluation_split: str
   crop_scale: tuple[float, float]
@@ -178,6 +179,7 @@ def input_config(experiment: Experiment) -> InputConfig:
     prefetch=data.prefetch,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    mixture=data.mixture,
   )
 
 

@@ -135,6 +135,7 @@ def _train(experiment, encoder, directory, mesh) -> int:
         log=log,
         clock=clock,
         display=display,
+        sources=loader.counts,
       ),
     )
   finally:

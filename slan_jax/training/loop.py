@@ -59,6 +59,8 @@ class Tools(NamedTuple):
     log: where metrics are written.
     clock: measures speed.
     display: shows progress.
+    sources: (step, skipped) -> what each source of the data gave so far, for
+      the log.
   """
 
   step: Callable[[TrainState, Tree, int], tuple[TrainState, Tree]]
@@ -69,6 +71,7 @@ class Tools(NamedTuple):
   log: Log
   clock: Clock
   display: Display
+  sources: Callable[[int, Mapping[str, int]], Mapping[str, float]]
 
 
 @dataclasses.dataclass
@@ -223,6 +226,7 @@ class _Loop:
       self.count_input()
       if self.host.skipped:
         values["input_faults"] = sum(self.host.skipped.values())
+      values |= self.tools.sources(step, self.host.skipped)
       self.tools.log.training(step, values)
       self.tools.display.show(step, values)
 

@@ -41,6 +41,16 @@ def test_misspelt_names_are_refused():
     pretrain.get_config("scenes").batchsize = 3
 
 
+def test_the_papers_mixture_is_table_8():
+  values = pretrain.get_config("vit_b,mixture=runs/data/")
+  assert values.data.dir == "runs/data/coco"
+  assert values.data.mixture[0] == ("coco", "runs/data/coco", 113.0)
+  assert sum(weight for _, _, weight in values.data.mixture) == 14_073
+  assert pretrain.get_config("vit_b").data.mixture == ()
+  with pytest.raises(ValueError, match="cannot read 'mixture='"):
+    pretrain.get_config("vit_b,mixture=")
+
+
 @pytest.mark.parametrize(
   ("name", "millions"),
   [("resnet50", 322), ("vit_b", 383), ("vit_l", 601), ("vit_h", 929)],

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 
@@ -19,6 +20,10 @@ from tests.input.prepared import input_config
     ({"randaugment": (2, 11)}, "randaugment"),
     ({"randaugment": (-1, 5)}, "randaugment"),
     ({"caption": "last"}, "caption"),
+    ({"mixture": (("a b", "x", 1.0),)}, "mixture"),
+    ({"mixture": (("a", "x", 0.0),)}, "weights above 0"),
+    ({"mixture": (("a", "x", math.inf),)}, "mixture"),
+    ({"mixture": (("a", "x", 1.0), ("a", "y", 1.0))}, "each once"),
     ({"process_count": 3}, "divisible"),
     ({"process_index": 1}, "process 1 of 1"),
   ],

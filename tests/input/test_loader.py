@@ -193,7 +193,8 @@ def test_bad_records_are_replaced_by_the_next_good_one_and_counted(spoilt):
   loader = Loader(spoilt, input_config(batch_size=10))
   seen = numbers([next(loader)])
   bad = {2, 3, 5, 8}
-  order = [loader._order[position] for position in range(30)]
+  mixture = loader._mixture
+  order = [mixture.record(mixture.visit(position)) for position in range(30)]
   expected = [
     next(number for number in order[position:] if number not in bad)
     for position in range(10)

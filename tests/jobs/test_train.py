@@ -46,6 +46,22 @@ def test_a_run_leaves_its_records(finished, scenes):
   assert resolved.model.text.vocab_size > 0 and resolved.data.dir == str(scenes)
 
 
+def test_a_mixture_is_counted_by_source(scenes, tmp_path):
+  mixture = (("one", str(scenes), 3.0), ("other", str(scenes), 1.0))
+  experiment = light_experiment(
+    scenes, data__mixture=mixture, total_steps=2, evaluation__every_steps=0
+  )
+  assert train.train(experiment, tmp_path) == 0
+  last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+  counts = {key: last[key] for key in last if "one" in key or "other" in key}
+  assert counts == {
+    "seen_one": 12,
+    "faults_one": 0,
+    "seen_other": 4,
+    "faults_other": 0,
+  }
+
+
 def test_a_finished_run_ends_at_once(finished, scenes, capsys, monkeypatch):
   monkeypatch.setattr(train, "_train", None)
   assert train.train(light_experiment(scenes), finished) == 0

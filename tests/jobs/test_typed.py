@@ -53,6 +53,7 @@ def changed(key: str, value) -> dict:
     ("optimizer.b1", False, r"optimizer.b1 is False \(bool\); expected float"),
     ("data.flip", 1, r"data.flip is 1 \(int\); expected bool"),
     ("data.dir", None, r"data.dir is None \(NoneType\); expected str"),
+    ("data.mixture", (("a", "x"),), r"data.mixture\[0\] .* expected 3 values"),
     ("data", 3, r"data is 3 \(int\); expected a section"),
     ("data.crop_scale", 0.5, r"data.crop_scale is 0.5 .* expected a tuple"),
     ("data.crop_scale", (1, 1, 1), r"data.crop_scale .* expected 2 values"),

@@ -182,6 +182,7 @@ def train(
     log=log,
     clock=Clock(lambda step: 1e3, 1e9),
     display=Display(int(state.step), total_steps),
+    sources=lambda step, skipped: {"seen_toys": 16 * step},
   )
   intervals = loop.Intervals(total_steps, 16, 3, 4, 5, OPTIONS.max_skipped)
   try:
