@@ -9,20 +9,26 @@ import dataclasses
 import itertools
 import random
 
+from data.noun_phrases import (
+  NUMBERS,
+  Unit,
+  count_phrases,
+  describe,
+  plural,
+)
 from data.scene import COLOURS, SHAPES, SIZES, TEXTURES, Item
 
-NUMBERS = ("two", "three", "four", "five", "six")
 OPENINGS = ("there is", "a picture of", "a photo of", "this shows", "we see")
 _AXIS_MARGIN = 0.12  # distance of centres that makes a relation plain to see
-_WORDS = {  # axis, direction of the first object: wordings
+# Words that say how one object lies to another.
+DIRECTIONS = {  # axis, direction of the first object: wordings
   ("x", -1): ("left of", "to the left of"),
   ("x", 1): ("right of", "to the right of"),
   ("y", -1): ("above",),
   ("y", 1): ("below",),
 }
 
-_ORDER = ("size", "colour", "texture", "shape")
-_Unit = tuple[str, tuple[int, ...]]  # a noun phrase and the objects it names
+Clause = list[Unit | tuple[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +52,7 @@ def grammar_words() -> list[str]:
   shapes = [name + ending for name in SHAPES for ending in ("", "es", "s")]
   plurals = [plural(name) for name in SHAPES]
   shapes = [name for name in shapes if name in SHAPES or name in plurals]
-  relations = " ".join(itertools.chain(*_WORDS.values())).split()
+  relations = " ".join(itertools.chain(*DIRECTIONS.values())).split()
   other = ["a", "an", "and", "the", "on", "at", "top", "bottom", "next", "to"]
   openings = " ".join(OPENINGS).split()
   words = {*shapes, *relations, *other, *openings, *NUMBERS}
@@ -68,10 +74,6 @@ def word_classes() -> dict[str, list[str]]:
   }
 
 
-def plural(noun: str) -> str:
-  return noun + ("es" if noun.endswith("s") else "s")
-
-
 def write_captions(
   rng: random.Random, items: list[Item], *, count: int, longest: int
 ) -> list[Caption]:
@@ -87,7 +89,7 @@ def write_captions(
     Distinct captions.
   """
   captions: dict[str, Caption] = {}
-  groups = _groups(items)
+  groups = count_phrases(items)
   for attempt in range(3 * count):
     full = not captions
     caption = _write_caption(
@@ -111,29 +113,43 @@ def _length(text: str) -> int:
 def _write_caption(
   rng: random.Random,
   items: list[Item],
-  groups: list[_Unit],
+  groups: list[Unit],
   *,
   full: bool,
   relate: bool,
   open: bool = True,
 ) -> Caption:
   alone = list(range(len(items)))
-  units: list[_Unit] = []
+  units: list[Unit] = []
   if groups and not full and rng.random() < 0.6:
     grouped = rng.choice(groups)
     units.append(grouped)
     alone = [number for number in alone if number not in grouped[1]]
-  units += [
-    (_describe(rng, items, number, full), (number,)) for number in alone
-  ]
+  units += [(describe(rng, items, number, full), (number,)) for number in alone]
   rng.shuffle(units)
   opening = ""
   if open and not full and rng.random() < 0.3:
     opening = rng.choice(OPENINGS) + " "
   if opening == "there is " and units[0][0].split()[0] in NUMBERS:
     opening = ""
+  return join_clauses(rng, _clauses(rng, items, units, relate), opening)
+
+
+def join_clauses(
+  rng: random.Random, clauses: list[Clause], opening: str = ""
+) -> Caption:
+  """The caption of some clauses.
+
+  Args:
+    rng: Source of the joining words.
+    clauses: Each a list of parts: a noun phrase with the objects that it
+      names, or other words alone.
+    opening: Words before the first.
+
+  Returns:
+    The caption, its noun phrases in order.
+  """
   writer = _Writer(opening)
-  clauses = _clauses(rng, items, units, relate)
   for number, clause in enumerate(clauses):
     if number:
       last = number == len(clauses) - 1
@@ -161,10 +177,11 @@ class _Writer:
 
 
 def _clauses(
-  rng: random.Random, items: list[Item], units: list[_Unit], relate: bool
-) -> list[list[tuple]]:
+  rng: random.Random, items: list[Item], units: list[Unit], relate: bool
+) -> list[Clause]:
   """Units in order, neighbours sometimes joined by a relation that holds."""
-  clauses, index = [], 0
+  clauses: list[Clause] = []
+  index = 0
   while index < len(units):
     unit = units[index]
     if relate and index + 1 < len(units) and rng.random() < 0.65:
@@ -193,15 +210,24 @@ def _relation(
   if len(first) > 1 or len(second) > 1:
     return None
   a, b = items[first[0]], items[second[0]]
+  found = direction(a, b)
+  if found is None:
+    return None
+  touching = (a.extent + b.extent) / 2 + 0.08
+  apart = max(abs(a.x - b.x), abs(a.y - b.y))
+  if rng.random() < 0.15 and apart < touching:
+    return "next to"
+  wordings = DIRECTIONS[found]
+  return wordings[int(rng.random() < 0.3) % len(wordings)]
+
+
+def direction(a: Item, b: Item) -> tuple[str, int] | None:
+  """Axis and sign of the way from b to a, a key of DIRECTIONS, if plain."""
   dx, dy = a.x - b.x, a.y - b.y
   axis, distance = ("x", dx) if abs(dx) > abs(dy) else ("y", dy)
   if abs(distance) < _AXIS_MARGIN:
     return None
-  touching = (a.extent + b.extent) / 2 + 0.08
-  if rng.random() < 0.15 and max(abs(dx), abs(dy)) < touching:
-    return "next to"
-  wordings = _WORDS[axis, 1 if distance > 0 else -1]
-  return wordings[int(rng.random() < 0.3) % len(wordings)]
+  return axis, 1 if distance > 0 else -1
 
 
 def _position(items: list[Item], number: int) -> str | None:
@@ -217,42 +243,3 @@ def _position(items: list[Item], number: int) -> str | None:
     if distances[number] < 0.35 and all(d > 0.5 for d in others):
       return words
   return None
-
-
-def _describe(
-  rng: random.Random, items: list[Item], number: int, full: bool
-) -> str:
-  """A noun phrase that fits this object and no other of the scene."""
-  item = items[number]
-  named = {"size", "colour", "shape"}
-  if item.texture != "plain":
-    named.add("texture")
-  if not full and rng.random() < 0.2:
-    dropped = rng.choice(("size", "colour", "texture"))
-    named.discard(dropped)
-  if _matches(items, item, named) != (number,):
-    named = {"size", "colour", "texture", "shape"}
-  words = [getattr(item, name) for name in _ORDER if name in named]
-  article = "an" if words[0][0] in "aeiou" else "a"
-  return " ".join([article, *words])
-
-
-def _matches(items: list[Item], like: Item, named: set[str]) -> tuple[int, ...]:
-  return tuple(
-    number
-    for number, item in enumerate(items)
-    if all(getattr(item, name) == getattr(like, name) for name in named)
-  )
-
-
-def _groups(items: list[Item]) -> list[_Unit]:
-  """Count phrases ("two red circles") for objects that share words."""
-  found: dict[tuple[int, ...], str] = {}
-  for optional in (("size", "colour"), ("colour",), ("size",), ()):
-    for like in items:
-      members = _matches(items, like, {*optional, "shape"})
-      if len(members) > 1 and members not in found:
-        words = [getattr(like, name) for name in optional]
-        number = NUMBERS[len(members) - 2]
-        found[members] = " ".join([number, *words, plural(like.shape)])
-  return [(text, members) for members, text in found.items()]

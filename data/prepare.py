@@ -21,6 +21,7 @@ from data.report import FILE, is_complete, read_report, write_report
 
 USAGE_ERROR = 2
 _INTERRUPTED = 130  # what shells report for Ctrl-C
+_CLASSES, _COUNTERFACTUALS = "word_classes.json", "counterfactuals.json"
 _SCENES = {
   "scenes": "drawn scenes of 1-4 objects, 64 pixels",
   "scenes_hard": "drawn scenes of 1-6 objects, 128 pixels, with clutter",
@@ -121,6 +122,8 @@ def prepare(options: argparse.Namespace) -> None:
     _write_vocabulary(options, builder, texts)
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself
       builder.download_and_prepare()
+    if options.name in _SCENES:
+      _write_counterfactuals(builder, texts / _COUNTERFACTUALS)
     made = Path(builder.data_dir)
     for path in texts.iterdir():
       path.rename(made / path.name)
@@ -163,7 +166,11 @@ def _already_prepared(out: Path, settings: dict[str, Any]) -> bool:
       f"--out {out} was prepared with {json.dumps(report.get('settings'))}, "
       f"not {json.dumps(settings)}; name another directory or remove it"
     )
-  return is_complete(out, report)
+  # An earlier version wrote no counterfactuals.
+  older = (
+    settings["name"] in _SCENES and _COUNTERFACTUALS not in report["files"]
+  )
+  return is_complete(out, report) and not older
 
 
 def _builder(options: argparse.Namespace, directory: Path):
@@ -212,7 +219,16 @@ def _write_vocabulary(
     return
   vocabulary.write_tokenizer(builder.tokenizer(), place)
   classes = json.dumps(builder.word_classes(), indent=2) + "\n"
-  (directory / "word_classes.json").write_text(classes, "utf-8")
+  (directory / _CLASSES).write_text(classes, "utf-8")
+
+
+def _write_counterfactuals(builder, path: Path) -> None:
+  """One list per split, one line per pair."""
+  splits = [
+    f"{json.dumps(split)}: [\n" + ",\n".join(map(json.dumps, pairs)) + "\n]"
+    for split, pairs in builder.counterfactuals().items()
+  ]
+  path.write_text("{" + ",\n".join(splits) + "}\n", "utf-8")
 
 
 if __name__ == "__main__":

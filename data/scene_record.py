@@ -28,7 +28,7 @@ class SceneRecord(NamedTuple):
     image: Encoded picture.
     side: Its side in pixels.
     captions: Descriptions; the first names every object in full.
-    shapes: Shape of each object.
+    items: The objects in drawing order.
     boxes: [n, 4] float32 xyxy in [0, 1], what is visible of each object.
   """
 
@@ -36,7 +36,7 @@ class SceneRecord(NamedTuple):
   image: bytes
   side: int
   captions: list[Caption]
-  shapes: list[str]
+  items: list[Item]
   boxes: np.ndarray
 
 
@@ -98,6 +98,6 @@ def scene_record(
     image=encoded.tobytes(),
     side=level.side,
     captions=captions,
-    shapes=[item.shape for item in items],
+    items=items,
     boxes=boxes,
   )

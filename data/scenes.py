@@ -4,9 +4,12 @@ import functools
 import itertools
 import multiprocessing
 import os
+import random
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from data.builder import CaptionBuilder, Record
+from data.counterfactual import counterfactual
 from data.grammar import grammar_words, word_classes
 from data.scene_record import (
   LEVELS,
@@ -47,6 +50,7 @@ class Scenes(CaptionBuilder):
     self._sizes = {"train": train_size, "val": val_size, "test": test_size}
     self._seed = seed
     self._processes = processes or os.cpu_count() or 1
+    self._counterfactuals: dict[str, list[dict[str, Any]]] = {}
     super().__init__(**kwargs)
 
   def split_sizes(self) -> dict[str, int]:
@@ -60,11 +64,27 @@ class Scenes(CaptionBuilder):
     """Words that may replace one another in a hard negative."""
     return word_classes()
 
+  def counterfactuals(self) -> dict[str, list[dict[str, Any]]]:
+    """Pairs of captions of the galleries, by split, once these were drawn."""
+    return self._counterfactuals
+
   def records(self, split: str) -> Iterator[Record]:
     drawn = _drawn(self._jobs(split), self._sizes[split], self._processes)
-    for scene in drawn if split == "train" else _without_repeats(list(drawn)):
+    if split != "train":
+      drawn = self._gallery(split, list(drawn))
+    for scene in drawn:
       self.report.count_read()
       yield _record(scene)
+
+  def _gallery(
+    self, split: str, scenes: list[SceneRecord]
+  ) -> Iterator[SceneRecord]:
+    found = (
+      _counterfactual(f"{self.name}/{self._seed}", number, scene)
+      for number, scene in enumerate(scenes)
+    )
+    self._counterfactuals[split] = [pair for pair in found if pair]
+    return _without_repeats(scenes)
 
   def _jobs(self, split: str) -> Iterator[tuple]:
     count = self._sizes[split]
@@ -93,6 +113,26 @@ def _without_repeats(scenes: list[SceneRecord]) -> Iterator[SceneRecord]:
     yield scene._replace(captions=[first, *kept])
 
 
+def _counterfactual(
+  seed: str, number: int, scene: SceneRecord
+) -> dict[str, Any] | None:
+  """A row of counterfactuals.json, or None where the scene offers none."""
+  # A source of its own: what is drawn does not depend on it.
+  rng = random.Random(f"{seed}/{scene.name}")
+  found = counterfactual(rng, scene.items)
+  if found is None:
+    return None
+  owners = [phrase.items[0] for phrase in found.phrases]
+  return {
+    "record": number,
+    "id": scene.name,
+    "kind": found.kind,
+    "captions": found.captions,
+    "spans": [(phrase.start, phrase.end) for phrase in found.phrases],
+    "boxes": scene.boxes[owners].tolist(),
+  }
+
+
 def _record(scene: SceneRecord) -> Record:
   phrases, phrase_boxes = [], []
   for number, caption in enumerate(scene.captions):
@@ -107,7 +147,9 @@ def _record(scene: SceneRecord) -> Record:
     [caption.text for caption in scene.captions],
     phrases=phrases,
     phrase_boxes=phrase_boxes,
-    objects=[(s, box, False) for s, box in zip(scene.shapes, scene.boxes)],
+    objects=[
+      (item.shape, box, False) for item, box in zip(scene.items, scene.boxes)
+    ],
   )
 
 

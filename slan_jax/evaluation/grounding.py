@@ -23,10 +23,6 @@ PROTOCOL = (
   "centre of the best region lies in a true box; upper: any kept region hits. "
   "Chance: the expected score of the same kept regions in random order."
 )
-# Metrics whose value for a random order of the kept regions is known.
-GUESSED = (
-  "grounding_r1", "grounding_r5", "grounding_r10", "pointing", "mean_iou",
-)  # fmt: skip
 
 
 class Examples(NamedTuple):
@@ -103,18 +99,34 @@ def score_example(
   Returns:
     One record per phrase with a box, see `phrase_recall.score_phrase`.
   """
-  kept, weight = states["region_mask"].astype(bool), states["token_weight"]
-  tokens = phrase_tokens[: len(truths)].astype(bool)
-  boxes = states["boxes"][:, kept]
-  scores = phrase_recall.phrase_mean(states["scores"][:, kept], tokens, weight)
-  maps = [None] * len(truths)
-  if "map" in states:
-    maps = phrase_recall.phrase_mean(states["map"], tokens, weight)
+  boxes, scores, maps = phrase_answers(states, phrase_tokens[: len(truths)])
   return [
     phrase_recall.score_phrase(boxes, score, similarity, truth)
     for score, similarity, truth in zip(scores, maps, truths)
     if len(truth.boxes)
   ]
+
+
+def phrase_answers(
+  states: dict[str, np.ndarray], phrase_tokens: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Sequence[np.ndarray | None]]:
+  """Regions and maps as phrases score them.
+
+  Args:
+    states: one row of `ground`, as `score_example` takes it.
+    phrase_tokens: bool [P,N].
+
+  Returns:
+    boxes [L+1,R,4] of the kept regions, scores [P,L+1,R], and per phrase a map
+    [h,w], or None where the model has none.
+  """
+  kept, weight = states["region_mask"].astype(bool), states["token_weight"]
+  tokens = phrase_tokens.astype(bool)
+  scores = phrase_recall.phrase_mean(states["scores"][:, kept], tokens, weight)
+  maps: Sequence[np.ndarray | None] = [None] * len(tokens)
+  if "map" in states:
+    maps = list(phrase_recall.phrase_mean(states["map"], tokens, weight))
+  return states["boxes"][:, kept], scores, maps
 
 
 def evaluate_grounding(
@@ -162,7 +174,7 @@ def evaluate_grounding(
       "phrases_truncated": int(sum((~x).sum() for x in lengths)),
     },
     "metrics": metrics,
-    "chance": {name: metrics[f"{name}_random"] for name in GUESSED},
+    "chance": phrase_recall.chance_of(metrics),
   }
 
 

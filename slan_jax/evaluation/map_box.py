@@ -6,7 +6,12 @@ What grounding is worth without detector, filter and adaptor.
 import cv2
 import numpy as np
 
-from slan_jax.evaluation.overlap import IOU, box_iou, centre_inside
+from slan_jax.evaluation.overlap import (
+  IOU,
+  LOOSE_IOU,
+  box_iou,
+  centre_inside,
+)
 
 # The box holds the cells above this part of the way from the map's median to
 # its maximum. Fixed before any score was seen, never tuned.
@@ -42,6 +47,21 @@ def map_box(similarity: np.ndarray) -> np.ndarray:
   )
 
 
+def map_points(similarity: np.ndarray) -> np.ndarray:
+  """Centres of the cells of a map's maximum, as boxes without extent.
+
+  Args:
+    similarity: [h,w].
+
+  Returns:
+    float64 [C,4], xyxy in [0,1]; C > 1 where cells tie.
+  """
+  height, width = similarity.shape
+  y, x = np.nonzero(similarity == similarity.max())
+  point = np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1)
+  return np.concatenate([point, point], axis=-1)
+
+
 def score_map(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
   """Scores the bare similarity map, without any region.
 
@@ -50,14 +70,14 @@ def score_map(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     truth: [M,4] xyxy.
 
   Returns:
-    `map_r1` (its box) and `map_pointing` (its maximum), each 0 or 1.
+    `map_r1`, `map_r1_iou30`, `map_mean_iou` (its box) and `map_pointing` (its
+    maximum), each in 0..1.
   """
-  height, width = similarity.shape
-  y, x = np.nonzero(similarity == similarity.max())
-  point = np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1)
-  inside = centre_inside(np.concatenate([point, point], axis=-1), truth)
+  inside = centre_inside(map_points(similarity), truth)
   overlap = box_iou(map_box(similarity), truth).max()
   return {
     "map_r1": float(overlap >= IOU),
+    "map_r1_iou30": float(overlap >= LOOSE_IOU),
+    "map_mean_iou": float(overlap),
     "map_pointing": float(inside.all()),
   }

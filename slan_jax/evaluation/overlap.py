@@ -3,6 +3,7 @@
 import numpy as np
 
 IOU = 0.5  # from here on a box hits (PASCAL's and Flickr30k Entities' rule)
+LOOSE_IOU = 0.3
 
 
 def box_iou(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:

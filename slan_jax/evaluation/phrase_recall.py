@@ -15,10 +15,22 @@ import numpy as np
 
 from slan_jax.evaluation.chance import chance_recall
 from slan_jax.evaluation.map_box import score_map
-from slan_jax.evaluation.overlap import IOU, box_iou, centre_inside, enclosing
+from slan_jax.evaluation.overlap import (
+  IOU,
+  LOOSE_IOU,
+  box_iou,
+  centre_inside,
+  enclosing,
+)
 from slan_jax.evaluation.recall import CUTOFFS
 
-LOOSE_IOU = 0.3
+THRESHOLDS = {"": IOU, "_iou30": LOOSE_IOU}
+# Reported by size of the object and by number of objects, too.
+GROUPED = (
+  "grounding_r1", "grounding_r1_random", "grounding_r1_iou30",
+  "grounding_upper", "pointing", "pointing_random", "mean_iou",
+  "mean_iou_random",
+)  # fmt: skip
 
 
 class Truth(NamedTuple):
@@ -101,27 +113,26 @@ def score_regions(
   overlap = box_iou(boxes, truth).max(axis=-1)
   joined = box_iou(boxes, enclosing(truth)).max(axis=-1)
   inside = centre_inside(boxes, truth) & (regions > 0)
-  hits = overlap >= IOU
-  ranks = hit_ranks(scores, hits)
-  loose = hit_ranks(scores[-1], overlap[-1] >= LOOSE_IOU)
+  kept = overlap.shape[1]
   whole = hit_ranks(scores[-1], joined[-1] >= IOU)
-  pointing = at_best(scores, inside)
-  right, kept = hits[-1].sum(keepdims=True), hits.shape[1]
-  result = {
-    "pointing": pointing[-1],
-    "mean_iou": at_best(scores[-1], overlap[-1]),
-    "grounding_upper": hits[-1].any(),
-    "pointing_random": inside[-1].mean(),
-    "mean_iou_random": overlap[-1].mean(),
-  }
-  for k in CUTOFFS:
-    result[f"grounding_r{k}"] = ranks[-1] < min(k, kept)
-    result[f"grounding_r{k}_iou30"] = loose < min(k, kept)
-    result[f"grounding_merged_r{k}"] = whole < min(k, kept)
-    result[f"grounding_r{k}_random"] = chance_recall(right, kept, k) / 100
-  for level in range(levels):
-    result[f"grounding_r1_level{level}"] = ranks[level] < 1
-    result[f"pointing_level{level}"] = pointing[level]
+  result = {f"grounding_merged_r{k}": whole < min(k, kept) for k in CUTOFFS}
+  for suffix, least in THRESHOLDS.items():
+    hits = overlap >= least
+    ranks, right = hit_ranks(scores, hits), hits[-1].sum(keepdims=True)
+    for k in CUTOFFS:
+      name = f"grounding_r{k}{suffix}"
+      result[name] = ranks[-1] < min(k, kept)
+      result[f"{name}_random"] = chance_recall(right, kept, k) / 100
+    for level in range(levels):
+      result[f"grounding_r1{suffix}_level{level}"] = ranks[level] < 1
+      result[f"grounding_upper{suffix}_level{level}"] = hits[level].any()
+    result[f"grounding_upper{suffix}"] = hits[-1].any()
+  for name, values in (("pointing", inside), ("mean_iou", overlap)):
+    best = at_best(scores, values)
+    result[name] = best[-1]
+    result |= {f"{name}_level{level}": best[level] for level in range(levels)}
+    result[f"{name}_upper"] = values[-1].max()
+    result[f"{name}_random"] = values[-1].mean()
   return {name: float(value) for name, value in result.items()}
 
 
@@ -145,6 +156,21 @@ def score_phrase(
   Raises:
     ValueError: a box or a score that is not finite.
   """
+  require_finite(boxes, scores, similarity)
+  result = score_regions(boxes, scores, truth.boxes)
+  if similarity is not None:
+    result |= score_map(similarity, truth.boxes)
+  groups = [truth.size] * bool(truth.size)
+  groups += [f"objects{truth.objects}"] * bool(truth.objects)
+  return result | {
+    f"{name}_{group}": result[name] for name in GROUPED for group in groups
+  }
+
+
+def require_finite(
+  boxes: np.ndarray, scores: np.ndarray, similarity: np.ndarray | None
+) -> None:
+  """Raises ValueError when a box, a score or a map is not finite."""
   for name, array in (
     ("boxes", boxes),
     ("scores", scores),
@@ -155,14 +181,22 @@ def score_phrase(
         f"grounding: {name} hold values that are not finite; the model has "
         "diverged"
       )
-  result = score_regions(boxes, scores, truth.boxes)
-  if similarity is not None:
-    result |= score_map(similarity, truth.boxes)
-  if truth.size:
-    result[f"grounding_r1_{truth.size}"] = result["grounding_r1"]
-  if truth.objects:
-    result[f"grounding_r1_objects{truth.objects}"] = result["grounding_r1"]
-  return result
+
+
+def chance_of(metrics: dict[str, float]) -> dict[str, float]:
+  """What a random kept region scores, under the name of what it stands beside.
+
+  Args:
+    metrics: names with `_random` among others.
+
+  Returns:
+    The values of those, `_random` taken out of the names.
+  """
+  return {
+    name.replace("_random", ""): value
+    for name, value in metrics.items()
+    if "_random" in name
+  }
 
 
 def grounding_metrics(phrases: list[dict[str, float]]) -> dict[str, float]:

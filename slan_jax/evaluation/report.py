@@ -55,6 +55,14 @@ def complete(
   return {key: report[key] for key in KEYS}
 
 
+def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+  """An outcome with the protocol, samples, metrics and chance of another."""
+  parts = ("samples", "metrics", "chance")
+  protocol = f"{first['protocol']} {second['protocol']}"
+  added = {part: first[part] | second[part] for part in parts}
+  return first | added | {"protocol": protocol}
+
+
 def check(report: dict[str, Any], name: str) -> None:
   """Raises ValueError unless the report has exactly the stable form."""
   if set(report) != set(KEYS):

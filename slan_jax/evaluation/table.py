@@ -24,6 +24,11 @@ ROWS = {
     "grounding_r1_random": "  a random kept region, R@1",
     "grounding_upper": "  the best kept region",
     "map_r1": "  the bare similarity map's box, R@1",
+    "counterfactual": "counterfactual: right for both captions",
+    "counterfactual_moved": "  of the right ones, right for the other too",
+    "counterfactual_pointing": "  by pointing, right for both",
+    "counterfactual_words": "  where a word of the phrase changes",
+    "counterfactual_relation": "  where only its place is told otherwise",
   },
 }
 
@@ -50,7 +55,7 @@ def closing_table(reports: Sequence[dict[str, Any]]) -> Table:
     samples = ", ".join(
       f"{value:,} {name.replace('_', ' ')}"
       for name, value in report["samples"].items()
-      if value
+      if value and not name.startswith("counterfactual_pairs_")
     )
     table.add_section()
     table.add_row(f"[bold]{report['task']}[/] ({report['score']})", "", "", "")

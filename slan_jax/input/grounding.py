@@ -109,20 +109,43 @@ def grounding_split(
       skipped["phrase without box"] += len(named) - len(boxed)
       if boxed:
         tokens = encoder.span_tokens(caption, [p.span for p in boxed])
-        grounded = [_grounded(phrase, len(boxes)) for phrase in boxed]
-        examples.append(GroundingExample(record.id, caption, grounded))
+        named = [grounded(phrase, len(boxes)) for phrase in boxed]
+        examples.append(GroundingExample(record.id, caption, named))
         encoded.append(record.image)
         spans.append(tokens)
   if not examples:
     raise InputError(f"{directory}: split {split!r} has no phrases with boxes")
+  pictures = image.Pictures(encoded, config.image_size)
+  return make_split(examples, pictures, spans, +skipped, encoder)
+
+
+def make_split(
+  examples: list[GroundingExample],
+  images: image.Pictures,
+  spans: list[np.ndarray],
+  skipped: Counter[str],
+  encoder: TextEncoder,
+) -> GroundingSplit:
+  """The split of some examples.
+
+  Args:
+    examples: At least one.
+    images: The picture of each.
+    spans: [P', N] bool of each, the tokens of its phrases.
+    skipped: What was left out.
+    encoder: The tokenizer.
+
+  Returns:
+    The split, its captions encoded.
+  """
   texts = encoder([example.caption for example in examples])
   return GroundingSplit(
     examples=examples,
-    images=image.Pictures(encoded, config.image_size),
+    images=images,
     tokens=texts.ids,
     mask=texts.mask,
     phrase_tokens=_stacked(spans),
-    skipped=+skipped,
+    skipped=skipped,
     encoder=encoder,
   )
 
@@ -136,7 +159,8 @@ def _stacked(spans: list[np.ndarray]) -> np.ndarray:
   return stacked
 
 
-def _grounded(phrase: Phrase, objects: int) -> GroundedPhrase:
+def grounded(phrase: Phrase, objects: int) -> GroundedPhrase:
+  """A phrase with the class of its size."""
   sides = phrase.boxes[:, 2:] - phrase.boxes[:, :2]
   large = np.sqrt(sides.prod(-1).mean()) >= _LARGE
   return GroundedPhrase(

@@ -211,7 +211,7 @@ def _score(
   scorer: Scorer, request: Request, params: Tree, output: Path | None
 ) -> dict[str, Any]:
   if request.task == "grounding":
-    return scorer.grounding(params)
+    return scorer.grounding(params, counterfactuals=True)
   found = scorer.retrieval(params)
   if output is not None and jax.process_index() == 0:
     gallery = scorer.gallery

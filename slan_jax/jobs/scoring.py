@@ -2,25 +2,36 @@
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from slan_jax.evaluation.counterfactual import (
+  LIMIT,
+  Pairs,
+  evaluate_counterfactuals,
+)
 from slan_jax.evaluation.evaluator import Batching
 from slan_jax.evaluation.grounding import (
   Examples,
   evaluate_grounding,
   take_snapshot,
 )
-from slan_jax.evaluation.phrase_recall import Truth
+from slan_jax.evaluation.report import joined
 from slan_jax.evaluation.retrieval import Retrieval, Texts, evaluate_retrieval
-from slan_jax.evaluation.snapshot import caption_words, save_snapshot
+from slan_jax.evaluation.snapshot import save_snapshot
+from slan_jax.input.counterfactual import counterfactual_split
 from slan_jax.input.errors import InputError
-from slan_jax.input.gallery import Gallery, retrieval_split
+from slan_jax.input.gallery import retrieval_split
 from slan_jax.input.grounding import GroundingSplit, grounding_split
+from slan_jax.jobs.examples import (
+  pair_examples,
+  phrase_examples,
+  word_examples,
+)
 from slan_jax.jobs.experiment import Experiment, evaluation_config
 from slan_jax.tasks.task import Task
 from slan_jax.training.log import Log
@@ -29,7 +40,6 @@ from slan_jax.training.state import TrainState
 
 Tree = Any
 WATCHED = 6  # images whose regions are drawn as training goes on
-WORDS = 4  # words drawn for a caption without annotated phrases
 
 
 class Scorer:
@@ -70,6 +80,9 @@ class Scorer:
     self._grounding_split = functools.partial(
       grounding_split, *source, limit=limit
     )
+    self._counterfactual_split = functools.partial(
+      counterfactual_split, *source, limit=LIMIT
+    )
     self._batching = Batching(
       size=self._options.batch_size,
       pairs=self._options.pair_batch_size,
@@ -93,17 +106,27 @@ class Scorer:
       batching=self._batching,
     )
 
-  def grounding(self, params: Tree) -> dict[str, Any]:
+  def grounding(self, params: Tree, *, counterfactuals: bool) -> dict[str, Any]:
     """Phrase grounding; see `evaluate_grounding`.
+
+    Args:
+      params: to score.
+      counterfactuals: whether to score counterfactual pairs as well, where the
+        data has some; see `evaluate_counterfactuals`.
 
     Raises:
       InputError: no phrase of the split has a box.
     """
     split = self._phrases
     examples = phrase_examples(split, range(len(split.examples)))
-    return evaluate_grounding(
-      self._predict, params, examples, batching=self._batching
-    )
+    parts = self._predict, params
+    outcome = evaluate_grounding(*parts, examples, batching=self._batching)
+    if counterfactuals and self._pairs:
+      found = evaluate_counterfactuals(
+        *parts, self._pairs, batching=self._batching
+      )
+      outcome = joined(outcome, found)
+    return outcome
 
   def snapshot(self, params: Tree, step: int) -> dict[str, np.ndarray]:
     """What the model sees in a few fixed images; see `take_snapshot`."""
@@ -131,6 +154,11 @@ class Scorer:
     return self._grounding_split()
 
   @functools.cached_property
+  def _pairs(self) -> Pairs | None:
+    found = self._counterfactual_split()
+    return pair_examples(found) if found else None
+
+  @functools.cached_property
   def _watched(self) -> tuple[Examples, list[str], list[list[str]]]:
     if not self.has_phrases:
       return word_examples(self.gallery, WATCHED)
@@ -144,55 +172,6 @@ class Scorer:
       [example.caption for example in chosen],
       [[phrase.text for phrase in example.phrases] for example in chosen],
     )
-
-
-class _Rows:
-  """Some rows of what an array of rows indexes."""
-
-  def __init__(self, images: Any, rows: Sequence[int]):
-    self._images, self._rows = images, np.asarray(rows)
-
-  def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-    return self._images[self._rows[rows]]
-
-
-def phrase_examples(split: GroundingSplit, rows: Sequence[int]) -> Examples:
-  """Rows of a split whose phrases are annotated, as evaluation takes them."""
-  chosen = [split.examples[row] for row in rows]
-  return Examples(
-    _Rows(split.images, rows),
-    *(array[rows] for array in (split.tokens, split.mask, split.phrase_tokens)),
-    [
-      [Truth(phrase.boxes, phrase.size, phrase.objects) for phrase in e.phrases]
-      for e in chosen
-    ],
-  )
-
-
-def word_examples(
-  gallery: Gallery, count: int
-) -> tuple[Examples, list[str], list[list[str]]]:
-  """First images with their first captions; a few words stand for phrases.
-
-  Returns:
-    The examples without any truth, their captions and the words.
-  """
-  _, rows = np.unique(gallery.text_image, return_index=True)
-  rows = rows[:count]
-  found = [
-    caption_words(gallery.encoder.pieces(ids), limit=WORDS)
-    for ids in gallery.tokens[rows]
-  ]
-  nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
-  examples = Examples(
-    gallery.images,
-    gallery.tokens[rows],
-    gallery.mask[rows],
-    np.stack([tokens for _, tokens in found]),
-    [[nothing] * len(words) for words, _ in found],
-  )
-  captions = [gallery.texts[row] for row in rows]
-  return examples, captions, [words for words, _ in found]
 
 
 def training_evaluation(
@@ -219,7 +198,9 @@ def training_evaluation(
     params = state.ema if options.use_ema else state.params
     metrics = scorer.retrieval(params).report["metrics"]
     if scorer.has_phrases:
-      metrics = metrics | scorer.grounding(params)["metrics"]
+      metrics = (
+        metrics | scorer.grounding(params, counterfactuals=False)["metrics"]
+      )
     log.evaluation(step, metrics)
     arrays = scorer.snapshot(params, step)
     if jax.process_index() == 0:

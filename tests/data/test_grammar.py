@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from data import grammar, scene
+from data import grammar, noun_phrases, scene
 from data.scene import DEFAULT, HARD, Item
 
 SEEDS = range(120)
@@ -25,7 +25,7 @@ def sampled(level, seed):
 
 def fits(item, words):
   """Whether an object has every word of a singular or plural phrase."""
-  own = {*item.attributes, grammar.plural(item.shape)}
+  own = {*item.attributes, noun_phrases.plural(item.shape)}
   return all(word in own for word in words)
 
 
@@ -45,7 +45,7 @@ def test_every_phrase_names_its_objects_and_no_other(level):
         named = [n for n, item in enumerate(items) if fits(item, words)]
         assert sorted(phrase.items) == named
         if len(named) > 1:
-          assert grammar.NUMBERS[len(named) - 2] == first
+          assert noun_phrases.NUMBERS[len(named) - 2] == first
         else:
           assert first in ("a", "an")
           assert words[-1] in scene.SHAPES  # the head noun comes last

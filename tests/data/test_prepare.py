@@ -99,6 +99,18 @@ def test_an_empty_directory_is_taken(tmp_path):
   assert scenes(tmp_path / "scenes") == 0
 
 
+def test_what_an_earlier_version_made_is_completed(tmp_path):
+  out = tmp_path / "scenes"
+  scenes(out)
+  whole = digests(out)
+  (out / "counterfactuals.json").unlink()
+  report = json.loads((out / "report.json").read_text())
+  del report["files"]["counterfactuals.json"]
+  (out / "report.json").write_text(json.dumps(report))
+  assert scenes(out) == 0
+  assert digests(out) == whole
+
+
 def test_something_else_is_never_touched(tmp_path, capsys):
   (tmp_path / "precious.txt").write_text("thesis")
   assert scenes(tmp_path) == prepare.USAGE_ERROR

@@ -30,7 +30,7 @@ def test_a_record_is_whole(name, side):
   record = make(name=name)
   picture = cv2.imdecode(np.frombuffer(record.image, np.uint8), 1)
   assert picture.shape == (side, side, 3) and record.side == side
-  assert len(record.boxes) == len(record.shapes) >= 1
+  assert len(record.boxes) == len(record.items) >= 1
   assert (record.boxes >= 0).all() and (record.boxes <= 1).all()
   assert (record.boxes[:, 2:] > record.boxes[:, :2]).all()
   assert 1 <= len(record.captions) <= scene_record.CAPTIONS

@@ -90,3 +90,22 @@ def test_report_counts_what_was_read(tmp_path):
   assert [record["width"] for record in builder.records("train")] == [128, 128]
   assert builder.report.read == 2
   assert builder.name == "scenes_hard"
+  assert builder.counterfactuals() == {}  # for the galleries alone
+
+
+def test_galleries_have_counterfactuals(tmp_path):
+  builder = scenes.Scenes(data_dir=tmp_path, val_size=20, processes=1)
+  records = list(builder.records("val"))
+  pairs = builder.counterfactuals()["val"]
+  assert len(pairs) > 8
+  for pair in pairs:
+    record = records[pair["record"]]
+    assert record["id"] == pair["id"]
+    boxes = record["objects"]["box"].tolist()
+    first, second = (boxes.index(box) for box in pair["boxes"])
+    assert first != second
+    if pair["kind"] == "shape":
+      labels = record["objects"]["label"]
+      for text, number in zip(pair["captions"], (first, second)):
+        start, end = pair["spans"][pair["captions"].index(text)]
+        assert text[start:end].endswith(labels[number])

@@ -27,13 +27,18 @@ def test_best_region_decides_r1_and_pointing():
   assert result["grounding_r5"] == result["grounding_r10"] == 1
   assert result["pointing"] == 1
   assert result["mean_iou"] == pytest.approx(0.4)
-  assert result["grounding_upper"] == 1
+  assert result["grounding_upper"] == result["pointing_upper"] == 1
+  assert result["mean_iou_upper"] == 1
+  worse = score([MISS, LOOSE], [0.5, 0.9])
+  assert worse["grounding_upper"] == 0 and worse["grounding_upper_iou30"] == 1
+  assert worse["mean_iou_upper"] == pytest.approx(0.4)
 
 
 def test_random_kept_region_in_closed_form():
   result = score([MISS, LOOSE, HIT], [0.5, 0.9, 0.7])
   assert result["grounding_r1_random"] == pytest.approx(1 / 3)
   assert result["grounding_r5_random"] == 1
+  assert result["grounding_r1_iou30_random"] == pytest.approx(2 / 3)
   assert result["pointing_random"] == pytest.approx(2 / 3)
   assert result["mean_iou_random"] == pytest.approx((0 + 0.4 + 1) / 3)
   many = score([HIT] * 2 + [MISS] * 8, list(range(10)))
@@ -59,12 +64,16 @@ def test_nothing_hits_or_nothing_is_kept():
 
 
 def test_levels_are_reported_apart():
-  boxes = np.array([[MISS, HIT], [HIT, HIT]])
+  boxes = np.array([[MISS, LOOSE], [HIT, HIT]])
   result = phrase_recall.score_regions(
     boxes, np.array([[0.9, 0.1], [0.9, 0.1]]), TRUTH
   )
   assert result["grounding_r1_level0"] == result["pointing_level0"] == 0
-  assert result["grounding_r1_level1"] == result["grounding_r1"] == 1
+  assert result["grounding_r1_iou30_level0"] == result["mean_iou_level0"] == 0
+  assert result["grounding_upper_level0"] == 0
+  assert result["grounding_upper_iou30_level0"] == 1
+  for name in ("grounding_r1", "grounding_r1_iou30", "pointing", "mean_iou"):
+    assert result[f"{name}_level1"] == result[name] == 1
 
 
 def test_any_box_and_merged_protocols_differ():
@@ -112,6 +121,12 @@ def test_groups_and_means_in_percent():
   assert metrics["grounding_r1_small"] == 100
   assert metrics["grounding_r1_large"] == 0
   assert metrics["grounding_r1_objects2"] == 50
+  assert metrics["mean_iou_small"] == metrics["pointing_small"] == 100
+  assert metrics["grounding_r1_iou30_large"] == metrics["pointing_large"] == 0
+  assert metrics["grounding_upper_large"] == 100
+  chance = phrase_recall.chance_of(metrics)
+  assert chance["grounding_r1_small"] == chance["pointing_objects2"] == 50
+  assert chance["mean_iou"] == 50 and "grounding_upper" not in chance
   assert "map_r1" not in metrics
 
 

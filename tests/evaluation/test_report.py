@@ -71,3 +71,15 @@ def test_a_torn_file_is_named(tmp_path):
   path.write_text('{"task": ')
   with pytest.raises(ValueError, match=r"metrics.json: not JSON"):
     report.read_report(path)
+
+
+def test_a_second_outcome_joins_the_first():
+  second = {
+    "protocol": "more", "samples": {"pairs": 1}, "metrics": {"both": 5.0},
+    "chance": {"both": 1.0},
+  }  # fmt: skip
+  found = report.joined(outcome(), second)
+  assert found["protocol"] == "words more" and found["score"] == "sum"
+  assert found["samples"] == {"images": 2, "pairs": 1}
+  assert found["metrics"] == {"i2t_r1": 50.0, "both": 5.0}
+  assert found["chance"] == {"i2t_r1": 0.5, "both": 1.0}

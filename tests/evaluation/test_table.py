@@ -17,8 +17,10 @@ def test_rows_and_gaps():
     },
     {
       "task": "grounding", "protocol": "", "score": "level3",
-      "checkpoint_step": 7, "config_hash": "", "samples": {"phrases": 540},
-      "metrics": {"pointing": 80.0, "mean_iou": 60.0}, "untrained": {},
+      "checkpoint_step": 7, "config_hash": "",
+      "samples": {"phrases": 540, "counterfactual_pairs_size": 12},
+      "metrics": {"pointing": 80.0, "mean_iou": 60.0,
+                  "counterfactual": 70.0}, "untrained": {},
       "chance": {"pointing": 30.0},
     },
   ]  # fmt: skip
@@ -34,3 +36,5 @@ def test_rows_and_gaps():
   assert ["pointing", "80.0", "-", "30.0"] in rows
   assert "1,000 images" in text and "step 7" in text
   assert "mean_iou" not in text
+  assert ["counterfactual: right for both captions", "70.0", "-", "-"] in rows
+  assert "540 phrases" in text and "pairs size" not in text

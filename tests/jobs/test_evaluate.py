@@ -64,6 +64,12 @@ def test_retrieval_and_grounding_and_report(run, capsys):
   wanted = request(run, task="grounding", untrained=False)
   found = score(run, run / "eval" / "grounding", wanted)
   assert found["untrained"] == {} and 0 <= found["metrics"]["pointing"] <= 100
+  assert 0 < found["samples"]["counterfactual_pairs"] <= 8
+  metrics, chance = found["metrics"], found["chance"]
+  for name in ("counterfactual", "counterfactual_moved", "mean_iou"):
+    assert 0 <= metrics[name] <= 100 and name in chance
+  assert "Counterfactual:" in found["protocol"]
+  assert "counterfactual" not in (run / "evaluations.jsonl").read_text()
 
   capsys.readouterr()
   assert report.report(run) == 0
