@@ -1,14 +1,11 @@
-"""Builders of the scenes: pictures that this project draws and describes."""
+"""Sources of the scenes: pictures that this project draws and describes."""
 
-import functools
-import itertools
-import multiprocessing
-import os
+import argparse
+import json
 import random
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
-from data.builder import CaptionBuilder, Record
 from data.counterfactual import counterfactual
 from data.grammar import grammar_words, word_classes
 from data.scene_record import (
@@ -17,15 +14,21 @@ from data.scene_record import (
   distinct_attempts,
   scene_record,
 )
-from data.schema import record
+from data.source import Example, Source, at_least
 from data.vocabulary import words_tokenizer
 
-_CHUNK = 64  # scenes that a process draws at a time
-_WORTH_A_POOL = 1000  # scenes below which starting processes costs more
+_CHUNK = 64  # scenes of an item
 
 
-class Scenes(CaptionBuilder):
+class Scenes(Source):
   """Scenes of 1 to 4 objects at 64 pixels."""
+
+  per_shard: ClassVar[int] = 80
+  files: ClassVar[tuple[str, ...]] = (
+    "word_classes.json",
+    "counterfactuals.json",
+  )
+  level: ClassVar[str] = "scenes"
 
   def __init__(
     self,
@@ -34,8 +37,6 @@ class Scenes(CaptionBuilder):
     val_size: int = 500,
     test_size: int = 1_000,
     seed: int = 0,
-    processes: int | None = None,
-    **kwargs,
   ):
     """Chooses how many scenes to draw.
 
@@ -44,60 +45,84 @@ class Scenes(CaptionBuilder):
       val_size: Scenes of the gallery scored during training.
       test_size: Scenes of the final gallery; its first 200 are the small one.
       seed: Seed of the whole data set.
-      processes: Processes that draw; the records do not depend on it.
-      **kwargs: Passed to CaptionBuilder.
     """
+    super().__init__()
     self._sizes = {"train": train_size, "val": val_size, "test": test_size}
     self._seed = seed
-    self._processes = processes or os.cpu_count() or 1
-    self._counterfactuals: dict[str, list[dict[str, Any]]] = {}
-    super().__init__(**kwargs)
 
-  def split_sizes(self) -> dict[str, int]:
-    return dict(self._sizes)
+  @classmethod
+  def add_options(cls, parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--train-size", type=at_least(1), default=40_000)
+    parser.add_argument("--val-size", type=at_least(1), default=500)
+    parser.add_argument("--test-size", type=at_least(1), default=1_000)
+    parser.add_argument("--seed", type=at_least(0), default=0)
+
+  @classmethod
+  def from_options(cls, options: argparse.Namespace) -> Self:
+    return cls(
+      train_size=options.train_size,
+      val_size=options.val_size,
+      test_size=options.test_size,
+      seed=options.seed,
+    )
+
+  def items(self) -> Iterator[tuple[str, Any]]:
+    """Ranges of numbers; a gallery is one, for its scenes must differ."""
+    for split, size in self._sizes.items():
+      chunk = _CHUNK if split == "train" else size
+      for start in range(0, size, chunk):
+        yield split, [start, min(start + chunk, size)]
+
+  def read(self, split: str, item: Any) -> Iterator[Example]:
+    start, stop = item
+    if split == "train":
+      for number in range(start, stop):
+        yield _example(scene_record(self.level, self._seed, split, number))
+    else:
+      yield from map(_example, _without_repeats(self._gallery(split)))
+
+  def _gallery(self, split: str) -> list[SceneRecord]:
+    attempts = distinct_attempts(
+      LEVELS[self.level], self._seed, split, self._sizes[split]
+    )
+    return [
+      scene_record(self.level, self._seed, split, number, attempt)
+      for number, attempt in enumerate(attempts)
+    ]
 
   def tokenizer(self):
     """The vocabulary of the grammar."""
     return words_tokenizer(grammar_words())
 
-  def word_classes(self) -> dict[str, list[str]]:
-    """Words that may replace one another in a hard negative."""
-    return word_classes()
+  def texts(self) -> dict[str, str]:
+    """Words that may replace one another, and pairs of captions."""
+    # One list per split, one line per pair.
+    lists = [
+      f"{json.dumps(split)}: [\n" + ",\n".join(map(json.dumps, pairs)) + "\n]"
+      for split, pairs in self.counterfactuals().items()
+    ]
+    contents = (
+      json.dumps(word_classes(), indent=2) + "\n",
+      "{" + ",\n".join(lists) + "}\n",
+    )
+    return dict(zip(self.files, contents))
 
   def counterfactuals(self) -> dict[str, list[dict[str, Any]]]:
-    """Pairs of captions of the galleries, by split, once these were drawn."""
-    return self._counterfactuals
-
-  def records(self, split: str) -> Iterator[Record]:
-    drawn = _drawn(self._jobs(split), self._sizes[split], self._processes)
-    if split != "train":
-      drawn = self._gallery(split, list(drawn))
-    for scene in drawn:
-      self.report.count_read()
-      yield _record(scene)
-
-  def _gallery(
-    self, split: str, scenes: list[SceneRecord]
-  ) -> Iterator[SceneRecord]:
-    found = (
-      _counterfactual(f"{self.name}/{self._seed}", number, scene)
-      for number, scene in enumerate(scenes)
-    )
-    self._counterfactuals[split] = [pair for pair in found if pair]
-    return _without_repeats(scenes)
-
-  def _jobs(self, split: str) -> Iterator[tuple]:
-    count = self._sizes[split]
-    attempts: Iterable[int] = itertools.repeat(0, count)
-    if split != "train":
-      level = LEVELS[self.name]
-      attempts = distinct_attempts(level, self._seed, split, count)
-    for number, attempt in enumerate(attempts):
-      yield self.name, self._seed, split, number, attempt
+    """Pairs of captions of the galleries, by split."""
+    made = {}
+    for split in ("val", "test"):
+      found = (
+        _counterfactual(f"{self.level}/{self._seed}", number, scene)
+        for number, scene in enumerate(self._gallery(split))
+      )
+      made[split] = [pair for pair in found if pair]
+    return made
 
 
 class ScenesHard(Scenes):
   """Scenes of 1 to 6 objects at 128 pixels with overlap and clutter."""
+
+  level: ClassVar[str] = "scenes_hard"
 
 
 def _without_repeats(scenes: list[SceneRecord]) -> Iterator[SceneRecord]:
@@ -133,37 +158,21 @@ def _counterfactual(
   }
 
 
-def _record(scene: SceneRecord) -> Record:
+def _example(scene: SceneRecord) -> Example:
   phrases, phrase_boxes = [], []
   for number, caption in enumerate(scene.captions):
     for phrase in caption.phrases:
       boxes = scene.boxes[list(phrase.items)]
       phrase_boxes += [(len(phrases), box) for box in boxes]
       phrases.append((phrase.text, number, phrase.start, phrase.end))
-  return record(
+  return Example(
     scene.name,
     scene.image,
-    (scene.side, scene.side),
     [caption.text for caption in scene.captions],
+    size=(scene.side, scene.side),
     phrases=phrases,
     phrase_boxes=phrase_boxes,
     objects=[
       (item.shape, box, False) for item, box in zip(scene.items, scene.boxes)
     ],
   )
-
-
-def _drawn(
-  jobs: Iterable[tuple], count: int, processes: int
-) -> Iterator[SceneRecord]:
-  if processes < 2 or count < _WORTH_A_POOL:
-    yield from itertools.starmap(scene_record, jobs)
-    return
-  # Started afresh, not forked: the parent may hold threads.
-  with multiprocessing.get_context("spawn").Pool(processes) as pool:
-    draw = functools.partial(_star, scene_record)
-    yield from pool.imap(draw, jobs, _CHUNK)
-
-
-def _star(function, arguments):
-  return function(*arguments)

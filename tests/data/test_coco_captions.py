@@ -2,20 +2,34 @@ import json
 
 import numpy as np
 import pytest
+from etils import epath
 
-from data.coco_captions import CocoCaptions, find_files
-from data.errors import PreparationError
+from data.assembly import assemble
+from data.errors import PreparationError, Unusable
+from data.report import Report
+from data.sources.coco_captions import CocoCaptions, find_files
 from tests.data.coco_source import encoded, write_source
 
 GOOD = encoded(40, 30)
 
 
-def build(source, tmp_path):
-  return CocoCaptions(source=source, data_dir=tmp_path / "tfds")
-
-
-def records(builder, split="train"):
-  return {record["id"]: record for record in builder.records(split)}
+def records(root, split="train"):
+  """Records of a split by id, and the counts."""
+  source, made, report = CocoCaptions(epath.Path(root)), {}, Report()
+  for owner, item in source.items():
+    if owner != split:
+      continue
+    try:
+      (example,) = source.read(split, item)
+      record, notes = assemble(example)
+    except Unusable as error:
+      report.skip(str(error), item["file"])
+      continue
+    made[record["id"]] = record
+    report.write(split)
+    for note in notes:
+      report.repair(note, record["id"])
+  return made, report
 
 
 def test_pictures_keep_their_bytes_and_boxes_become_fractions(tmp_path):
@@ -26,7 +40,7 @@ def test_pictures_keep_their_bytes_and_boxes_become_fractions(tmp_path):
     {"a.jpg": ["a dog", " two  dogs\n"], "b.png": ["a man"]},
     {"a.jpg": [(90, [10, 15, 20, 15], 0), (1, [0, 0, 40, 30], 1)]},
   )
-  made = records(build(source, tmp_path))
+  made, _ = records(source)
   assert list(made) == ["100", "101"]
   assert made["100"]["image"] == GOOD
   assert made["101"]["image"][:4] == b"\x89PNG"
@@ -56,11 +70,11 @@ def test_unusable_pictures_are_left_out_counted_and_named(tmp_path):
     }
     | {"mute.jpg": ["  "]},
   )
-  builder = build(source, tmp_path)
-  assert len(records(builder)) == 1
-  assert builder.report.read == 6
-  assert builder.report.skipped == {
-    "image corrupt": {"count": 2, "first": ["cut.jpg", "text.jpg"]},
+  made, report = records(source)
+  assert len(made) == 1 and report.read == 6
+  assert report.skipped == {
+    "image cut short": {"count": 1, "first": ["cut.jpg"]},
+    "not an image": {"count": 1, "first": ["text.jpg"]},
     "image missing": {"count": 1, "first": ["gone.jpg"]},
     "image under 8 pixels": {"count": 1, "first": ["tiny.jpg"]},
     "no caption": {"count": 1, "first": ["mute.jpg"]},
@@ -82,16 +96,15 @@ def test_boxes_that_cannot_be_right_are_left_out(tmp_path):
       "b.jpg": [(1, [0, 0, 5, 5], 0)],  # stated as 40x30
     },
   )
-  builder = build(source, tmp_path)
-  made = records(builder)
+  made, report = records(source)
   np.testing.assert_allclose(
     made["100"]["objects"]["box"], [[0.75, 2 / 3, 1, 1]], rtol=1e-6
   )
   assert made["101"]["objects"]["label"] == []
-  reasons = {key: row["count"] for key, row in builder.report.skipped.items()}
-  assert reasons == {
-    "box: empty or outside": 2,
-    "boxes: picture differs in size": 1,
+  assert {key: row["count"] for key, row in report.repaired.items()} == {
+    "box: dropped, empty or outside": 2,
+    "box: clipped to the picture": 1,
+    "boxes: dropped, picture differs in size": 1,
   }
 
 
@@ -101,18 +114,55 @@ def test_official_layout_has_splits(tmp_path):
   (tmp_path / "annotations").mkdir()
   for path in tmp_path.glob("captions_*.json"):
     path.rename(tmp_path / "annotations" / path.name)
-  assert list(find_files(tmp_path)) == ["train", "val"]
-  builder = build(tmp_path, tmp_path)
-  assert builder.split_sizes() == {"train": 1, "val": 1}
-  assert records(builder, "val")["100"]["captions"] == ["in val2017"]
-  assert list(builder.captions()) == ["in train2017"]
+  assert list(find_files(epath.Path(tmp_path))) == ["train", "val"]
+  for split in ("train", "val"):
+    made, _ = records(tmp_path, split)
+    assert made["100"]["captions"] == [f"in {split}2017"]
+
+
+def test_karpathys_list_decides_the_splits(tmp_path):
+  rows = [("restval", "val2014"), ("test", "val2014"), ("train", "train2014")]
+  images = []
+  for number, (split, folder) in enumerate(rows):
+    name = f"COCO_{folder}_{number:012d}.jpg"
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / name).write_bytes(GOOD)
+    images.append(
+      {
+        "filepath": folder,
+        "filename": name,
+        "imgid": number,
+        "cocoid": 500 + number,
+        "split": split,
+        "sentids": [number],
+        "sentences": [{"raw": f"picture {number}.", "tokens": ["picture"]}],
+      }
+    )
+  # A picture that is in a list of boxes, and one whose folder is not there.
+  boxes = {
+    "images": [{"id": 502, "file_name": "x", "width": 40, "height": 30}],
+    "categories": [{"id": 18, "name": "dog"}],
+    "annotations": [
+      {"image_id": 502, "category_id": 18, "bbox": [0, 0, 20, 15]}
+    ],
+  }
+  (tmp_path / "instances_train2014.json").write_text(json.dumps(boxes))
+  table = {"images": images, "dataset": "coco"}
+  (tmp_path / "dataset_coco.json").write_text(json.dumps(table))
+  source = CocoCaptions(epath.Path(tmp_path))
+  assert [split for split, _ in source.items()] == ["train", "train", "test"]
+  made, report = records(tmp_path)
+  assert list(made) == ["500", "502"] and not report.skipped
+  assert made["502"]["objects"]["label"] == ["dog"]
+  np.testing.assert_allclose(made["502"]["objects"]["box"], [[0, 0, 0.5, 0.5]])
+  assert records(tmp_path, "test")[0]["501"]["captions"] == ["picture 1."]
 
 
 def test_two_files_for_one_split_are_refused(tmp_path):
   for tag in ("train2014", "train2017"):
     write_source(tmp_path, {}, {"a.jpg": ["x"]}, tag=tag)
   with pytest.raises(PreparationError, match="keep one"):
-    find_files(tmp_path)
+    find_files(epath.Path(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -121,14 +171,14 @@ def test_two_files_for_one_split_are_refused(tmp_path):
 def test_another_format_is_refused(tmp_path, text):
   (tmp_path / "captions.json").write_text(text)
   with pytest.raises(PreparationError, match=r"captions\.json"):
-    build(tmp_path, tmp_path)
+    records(tmp_path)
 
 
 def test_a_missing_source_is_refused(tmp_path):
   with pytest.raises(PreparationError, match="not a directory"):
-    find_files(tmp_path / "nowhere")
+    records(tmp_path / "nowhere")
   with pytest.raises(PreparationError, match="captions"):
-    find_files(tmp_path)
+    find_files(epath.Path(tmp_path))
 
 
 def test_the_sample_of_real_photographs(test_data, tmp_path):
@@ -143,9 +193,9 @@ def test_the_sample_of_real_photographs(test_data, tmp_path):
       {name: [(1, [1, 2, 3, 4], 0)] for name in names},
     )
   table = json.loads((source / "captions.json").read_text())
-  builder = build(source, tmp_path)
-  made = records(builder)
-  assert len(made) == len(table["images"]) and not builder.report.skipped
+  made, report = records(source)
+  assert len(made) == len(table["images"]) and not report.skipped
+  assert not any(note.startswith("image") for note in report.repaired)
   captions = sum(len(record["captions"]) for record in made.values())
   assert captions == len(table["annotations"])
   boxes = json.loads((source / "instances.json").read_text())["annotations"]

@@ -4,10 +4,11 @@ import json
 import pytest
 import tensorflow_datasets as tfds
 
-from data import prepare, vocabulary
+from data import pool, prepare, shard, vocabulary
 from tests.data.coco_source import encoded, write_source
 
 SMALL = ["--train-size", "4", "--val-size", "2", "--test-size", "3"]
+ALONE = ["--workers", "1"]
 
 
 def run(*arguments):
@@ -15,7 +16,7 @@ def run(*arguments):
 
 
 def scenes(out, *more):
-  return run("scenes", "--out", out, *SMALL, *more)
+  return run("scenes", "--out", out, *SMALL, *ALONE, *more)
 
 
 def digests(directory):
@@ -34,12 +35,12 @@ def stamps(directory):
 
 def test_two_preparations_agree_byte_for_byte(tmp_path):
   assert scenes(tmp_path / "a") == 0
-  assert scenes(tmp_path / "b", "--processes", 1) == 0
+  assert scenes(tmp_path / "b") == 0
   assert digests(tmp_path / "a") == digests(tmp_path / "b")
   assert scenes(tmp_path / "c", "--seed", 1) == 0
   changed = digests(tmp_path / "c")
   for name, digest in digests(tmp_path / "a").items():
-    same = name.startswith(("tokenizer", "word_classes", "features"))
+    same = not name.startswith(("scenes-", "report", "counter"))
     assert (changed[name] == digest) == same, name
 
 
@@ -76,22 +77,45 @@ def test_what_is_damaged_is_made_again(tmp_path):
   assert digests(out) == whole
 
 
-def test_what_an_interruption_left_is_made_again(tmp_path):
-  partial = tmp_path / ".scenes.partial" / "scenes"
-  partial.mkdir(parents=True)
-  (partial / "half a shard").write_bytes(b"123")
-  assert scenes(tmp_path / "scenes") == 0
-  assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
+  assert scenes(tmp_path / "whole") == 0
+  out, written = tmp_path / "scenes", []
+
+  def interrupted(job, advance):
+    if len(written) == 2:
+      raise KeyboardInterrupt
+    written.append(job.path.name)
+    shard.write_shard(job, advance)
+
+  monkeypatch.setattr(pool, "write_shard", interrupted)
+  assert scenes(out) == 130
+  assert "go on" in capsys.readouterr().err
+  assert not out.exists()
+  partial = tmp_path / ".scenes.partial"
+  kept = {path.name: path.stat().st_mtime_ns for path in partial.glob("*-of-*")}
+  assert sorted(kept) == sorted(written)
+  # A kill leaves half a file under another name, or a shard without its note.
+  (partial / ".killed").mkdir()
+  (partial / ".killed" / "half").write_bytes(b"123")
+  monkeypatch.undo()
+  assert scenes(out) == 0
+  for name, stamp in kept.items():
+    assert (out / name).stat().st_mtime_ns == stamp
+  assert digests(out) == digests(tmp_path / "whole")
+  assert {path.name for path in tmp_path.iterdir()} == {"whole", "scenes"}
 
 
-def test_an_interruption_leaves_no_directory(tmp_path, monkeypatch):
-  def interrupted(records, split, total):
-    yield next(iter(records))
-    raise KeyboardInterrupt
+def test_shards_of_another_request_are_not_kept(tmp_path, monkeypatch):
+  def full(*rest):
+    raise OSError("no space left")
 
-  monkeypatch.setattr(prepare, "_progress", interrupted)
-  assert scenes(tmp_path / "scenes") == 130
-  assert list(tmp_path.iterdir()) == []
+  out = tmp_path / "scenes"
+  monkeypatch.setattr(prepare, "_write_words", full)
+  assert scenes(out, "--seed", 1) == prepare.USAGE_ERROR
+  monkeypatch.undo()
+  assert (tmp_path / ".scenes.partial").exists()
+  assert scenes(out) == scenes(tmp_path / "whole") == 0
+  assert digests(out) == digests(tmp_path / "whole")
 
 
 def test_an_empty_directory_is_taken(tmp_path):
@@ -164,10 +188,8 @@ def coco(tmp_path):
 def test_coco_captions_learn_a_vocabulary(coco, tmp_path):
   for name in ("one", "two"):
     out = tmp_path / name
-    code = run(
-      "coco_captions", "--source", coco, "--out", out, "--vocab-size", 60
-    )
-    assert code == 0
+    start = ["coco_captions", "--source", coco, "--out", out, *ALONE]
+    assert run(*start, "--vocab-size", 60) == 0
   assert digests(tmp_path / "one") == digests(tmp_path / "two")
   report = json.loads((tmp_path / "one" / "report.json").read_text())
   assert report["written"] == {"train": 2}
@@ -180,7 +202,7 @@ def test_coco_captions_copy_a_tokenizer(coco, tmp_path):
   given = tmp_path / "given"
   vocabulary.write_tokenizer(vocabulary.words_tokenizer(["dog"]), given)
   out = tmp_path / "out"
-  arguments = ["coco_captions", "--source", coco, "--out", out]
+  arguments = ["coco_captions", "--source", coco, "--out", out, *ALONE]
   assert run(*arguments, "--tokenizer", given) == 0
   assert digests(out / "tokenizer") == digests(given)
 
@@ -189,17 +211,28 @@ def test_a_source_without_usable_pictures_is_refused(tmp_path, capsys):
   source = tmp_path / "source"
   write_source(source, {"a.jpg": b"text"}, {"a.jpg": ["a dog"]})
   out = tmp_path / "out"
-  code = run("coco_captions", "--source", source, "--out", out)
+  code = run("coco_captions", "--source", source, "--out", out, *ALONE)
   assert code == prepare.USAGE_ERROR
-  assert "image corrupt" in capsys.readouterr().err
+  assert "not an image" in capsys.readouterr().err
   assert not out.exists()
 
 
 def test_a_bad_source_or_tokenizer_leaves_nothing(coco, tmp_path, capsys):
   out = tmp_path / "out"
-  start = ["coco_captions", "--out", out, "--source"]
+  start = ["coco_captions", "--out", out, *ALONE, "--source"]
   assert run(*start, tmp_path / "nowhere") == prepare.USAGE_ERROR
   assert "nowhere" in capsys.readouterr().err
   assert run(*start, coco, "--tokenizer", tmp_path / "none") == 2
   assert "tokenizer.json" in capsys.readouterr().err
   assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_any_number_of_workers_writes_the_same(coco, tmp_path):
+  start = ["coco_captions", "--source", coco, "--vocab-size", 60, "--shards", 2]
+  assert run(*start, "--out", tmp_path / "one", *ALONE) == 0
+  assert run(*start, "--out", tmp_path / "two", "--workers", 2) == 0
+  assert digests(tmp_path / "one") == digests(tmp_path / "two")
+  # The second shard holds only a picture that is missing.
+  builder = tfds.builder_from_directory(tmp_path / "one")
+  assert builder.info.splits["train"].shard_lengths == [2, 0]
+  assert len(builder.as_data_source("train")) == 2

@@ -1,6 +1,14 @@
 import json
 
+import pytest
+from etils import epath
+
 from data import report
+
+
+@pytest.fixture
+def folder(tmp_path):
+  return epath.Path(tmp_path)
 
 
 def test_skips_are_counted_and_the_first_are_named():
@@ -15,33 +23,52 @@ def test_skips_are_counted_and_the_first_are_named():
 
 
 def test_lines_say_what_happened():
-  made = report.Report()
-  made.count_read(1200)
-  made.count_written("train")
+  made = report.Report(read=1198)
+  made.write("train")
   made.skip("image corrupt", "a.jpg")
+  made.repair("box: clipped", "b.jpg")
   assert made.lines() == [
     "read 1,200, wrote 1 train",
     "skipped 1 (image corrupt): a.jpg",
+    "repaired 1 (box: clipped): b.jpg",
   ]
 
 
-def test_a_directory_is_complete_until_a_file_changes(tmp_path):
-  (tmp_path / "sub").mkdir()
-  (tmp_path / "sub" / "shard").write_bytes(b"12345")
-  report.write_report(tmp_path, report.Report(read=3), {"name": "scenes"})
-  read = report.read_report(tmp_path)
+def test_a_sum_of_reports_balances():
+  made, more = report.Report(), report.Report()
+  made.write("train")
+  made.skip("no caption", "a")
+  more.write("val")
+  more.write("train")
+  for number in range(6):
+    more.skip("no caption", f"b{number}")
+  more.withdraw("train", "duplicate id", "c")
+  made.add(more)
+  assert made.read == 10 and made.written == {"train": 1, "val": 1}
+  assert made.skipped["no caption"]["count"] == 7
+  assert made.skipped["no caption"]["first"] == ["a", "b0", "b1", "b2", "b3"]
+  assert made.balances()
+  made.read += 1
+  assert not made.balances()
+
+
+def test_a_directory_is_complete_until_a_file_changes(folder):
+  (folder / "sub").mkdir()
+  (folder / "sub" / "shard").write_bytes(b"12345")
+  report.write_report(folder, report.Report(read=3), {"name": "scenes"})
+  read = report.read_report(folder)
   assert read["files"] == {"sub/shard": 5}
   assert read["read"] == 3 and read["settings"] == {"name": "scenes"}
-  assert report.is_complete(tmp_path, read)
-  (tmp_path / "sub" / "shard").write_bytes(b"1234")
-  assert not report.is_complete(tmp_path, read)
-  (tmp_path / "sub" / "shard").unlink()
-  assert not report.is_complete(tmp_path, read)
+  assert report.is_complete(folder, read)
+  (folder / "sub" / "shard").write_bytes(b"1234")
+  assert not report.is_complete(folder, read)
+  (folder / "sub" / "shard").unlink()
+  assert not report.is_complete(folder, read)
 
 
-def test_no_report_where_there_is_none_to_read(tmp_path):
-  assert report.read_report(tmp_path) is None
-  (tmp_path / report.FILE).write_text("{")
-  assert report.read_report(tmp_path) is None
-  (tmp_path / report.FILE).write_text(json.dumps({"settings": 1}))
-  assert report.read_report(tmp_path) == {"settings": 1}
+def test_no_report_where_there_is_none_to_read(folder):
+  assert report.read_report(folder) is None
+  (folder / report.FILE).write_text("{")
+  assert report.read_report(folder) is None
+  (folder / report.FILE).write_text(json.dumps({"settings": 1}))
+  assert report.read_report(folder) == {"settings": 1}

@@ -4,23 +4,18 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data import scenes
+from data import prepare, scenes
 
 SIZES = {"train": 20, "val": 30, "test": 250}
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-  tfds.disable_progress_bar()
-  made = scenes.Scenes(
-    data_dir=tmp_path_factory.mktemp("tfds"),
-    train_size=SIZES["train"],
-    val_size=SIZES["val"],
-    test_size=SIZES["test"],
-    processes=1,
-  )
-  made.download_and_prepare()
-  return tfds.builder_from_directory(made.data_dir)
+  out = tmp_path_factory.mktemp("prepared") / "scenes"
+  sizes = [f"--{split}-size={size}" for split, size in SIZES.items()]
+  arguments = ["scenes", f"--out={out}", "--workers=1", *sizes]
+  assert prepare.main(arguments) == 0
+  return tfds.builder_from_directory(out)
 
 
 def read(builder, split):
@@ -72,40 +67,37 @@ def test_image_ids_differ_and_fit_31_bits(builder):
   assert min(ids) >= 0 and max(ids) < 2**31
 
 
-def test_several_processes_draw_the_same(monkeypatch, tmp_path):
-  monkeypatch.setattr(scenes, "_WORTH_A_POOL", 1)
-  monkeypatch.setattr(scenes, "_CHUNK", 2)
-
-  def records(processes):
-    builder = scenes.Scenes(
-      data_dir=tmp_path / str(processes), train_size=5, processes=processes
-    )
-    return [record["image"] for record in builder.records("train")]
-
-  assert records(1) == records(2)
-
-
-def test_report_counts_what_was_read(tmp_path):
-  builder = scenes.ScenesHard(data_dir=tmp_path, train_size=2, processes=1)
-  assert [record["width"] for record in builder.records("train")] == [128, 128]
-  assert builder.report.read == 2
-  assert builder.name == "scenes_hard"
-  assert builder.counterfactuals() == {}  # for the galleries alone
+def test_items_cover_every_number_once():
+  source = scenes.Scenes(train_size=150, val_size=70, test_size=3)
+  ranges = {}
+  for split, (start, stop) in source.items():
+    ranges.setdefault(split, []).extend(range(start, stop))
+  assert {split: len(numbers) for split, numbers in ranges.items()} == {
+    "train": 150,
+    "val": 70,
+    "test": 3,
+  }
+  assert all(numbers == [*range(len(numbers))] for numbers in ranges.values())
 
 
-def test_galleries_have_counterfactuals(tmp_path):
-  builder = scenes.Scenes(data_dir=tmp_path, val_size=20, processes=1)
-  records = list(builder.records("val"))
-  pairs = builder.counterfactuals()["val"]
+def test_hard_scenes_are_larger():
+  (example,) = scenes.ScenesHard(train_size=1).read("train", [0, 1])
+  assert example.size == (128, 128)
+
+
+def test_galleries_have_counterfactuals():
+  source = scenes.Scenes(val_size=20, test_size=2)
+  records = list(source.read("val", [0, 20]))
+  pairs = source.counterfactuals()["val"]
   assert len(pairs) > 8
   for pair in pairs:
     record = records[pair["record"]]
-    assert record["id"] == pair["id"]
-    boxes = record["objects"]["box"].tolist()
+    assert record.name == pair["id"]
+    boxes = [box.tolist() for _, box, _ in record.objects]
     first, second = (boxes.index(box) for box in pair["boxes"])
     assert first != second
     if pair["kind"] == "shape":
-      labels = record["objects"]["label"]
+      labels = [label for label, _, _ in record.objects]
       for text, number in zip(pair["captions"], (first, second)):
         start, end = pair["spans"][pair["captions"].index(text)]
         assert text[start:end].endswith(labels[number])

@@ -61,3 +61,34 @@ def test_a_wrong_type_is_refused():
     schema.features().encode_example(
       schema.record("name", b"", ("wide", 4), ["text"])
     )
+
+
+def test_serialising_agrees_with_tfds():
+  fields = schema.features(answers=schema.tfds.features.Text())
+  record = schema.record(
+    "näme",
+    b"\x89PNG",
+    (6, 4),
+    ["one", "zwölf"],
+    phrases=[("one", 0, 0, 3)],
+    phrase_boxes=[(0, [0, 0.25, 1, 0.3])],
+    objects=[("dog", [0, 0.25, 1, 1], True)],
+  ) | {"answers": "yes"}
+  ours = schema.Serialiser(fields)(record)
+  theirs = fields.serialize_example(fields.encode_example(record))
+  parse = schema.tf_example_pb2.Example.FromString
+  assert parse(ours) == parse(theirs)
+  assert ours == schema.Serialiser(fields)(dict(reversed(record.items())))
+
+
+def test_serialising_refuses_what_does_not_fit():
+  serialise = schema.Serialiser(schema.features())
+  record = schema.record("name", b"", (6, 4), ["text"])
+  with pytest.raises(KeyError, match="answer"):
+    serialise({**record, "answer": "yes"})
+  with pytest.raises(KeyError, match="width"):
+    serialise({key: record[key] for key in record if key != "width"})
+  with pytest.raises((TypeError, ValueError)):
+    serialise({**record, "width": "wide"})
+  with pytest.raises((TypeError, ValueError)):
+    serialise({**record, "image": 3})

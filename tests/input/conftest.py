@@ -9,5 +9,7 @@ from data import prepare
 def scenes(tmp_path_factory):
   out = tmp_path_factory.mktemp("prepared") / "scenes"
   sizes = ["--train-size", "40", "--val-size", "4", "--test-size", "30"]
-  assert prepare.main(["scenes", "--out", str(out), *sizes]) == 0
+  assert (
+    prepare.main(["scenes", "--out", str(out), "--workers", "1", *sizes]) == 0
+  )
   return out

@@ -12,7 +12,9 @@ def scenes(tmp_path_factory):
   """A small prepared directory."""
   out = tmp_path_factory.mktemp("prepared") / "scenes"
   sizes = ["--train-size", "40", "--val-size", "6", "--test-size", "8"]
-  assert prepare.main(["scenes", "--out", str(out), *sizes]) == 0
+  assert (
+    prepare.main(["scenes", "--out", str(out), "--workers", "1", *sizes]) == 0
+  )
   return out
 
 

@@ -1,0 +1,56 @@
+"""Boxes: from pixels to fractions, and which of them are kept."""
+
+from typing import Any
+
+import numpy as np
+
+_TOLERANCE = 0.005  # of the side: rounding by the annotators, not worth a note
+
+
+def fractions(corner_and_extent: Any, size: tuple[int, int]) -> np.ndarray:
+  """xyxy as fractions of a picture, from [x, y, width, height] in pixels.
+
+  Args:
+    corner_and_extent: Four numbers, from an untrusted file.
+    size: Width and height of the picture in pixels.
+
+  Returns:
+    [4] float64, NaN where there was no number; nothing is clipped.
+  """
+  try:
+    x, y, w, h = (float(number) for number in corner_and_extent)
+    width, height = (float(side) for side in size)
+  except (TypeError, ValueError, OverflowError):
+    return np.full(4, np.nan)
+  if not (width > 0 and height > 0):
+    return np.full(4, np.nan)
+  return np.array([x / width, y / height, (x + w) / width, (y + h) / height])
+
+
+def clean_box(box: Any) -> tuple[np.ndarray | None, str | None]:
+  """A box inside the picture, or None, and what was done to it.
+
+  Args:
+    box: xyxy as fractions of the picture, [4].
+
+  Returns:
+    [4] float32 with x0 < x1 and y0 < y1 in [0, 1], or None when there is no
+    such box; and the repair or the reason.
+  """
+  try:
+    corners = np.asarray(box, np.float64).reshape(4)
+  except (TypeError, ValueError):
+    return None, "box: dropped, not four numbers"
+  if not np.isfinite(corners).all():
+    return None, "box: dropped, not four numbers"
+  low = np.minimum(corners[:2], corners[2:])
+  high = np.maximum(corners[:2], corners[2:])
+  ordered = np.concatenate([low, high])
+  clipped = ordered.clip(0, 1).astype(np.float32)
+  if not (clipped[2:] > clipped[:2]).all():
+    return None, "box: dropped, empty or outside"
+  if (ordered != corners).any():
+    return clipped, "box: corners swapped"
+  if np.abs(clipped - ordered).max() > _TOLERANCE:
+    return clipped, "box: clipped to the picture"
+  return clipped, None
