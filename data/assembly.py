@@ -28,7 +28,7 @@ def assemble(
   if not name:
     raise Unusable("record without a name")
   picture = usable_picture(example.image, example.size, decode=decode)
-  notes = list(picture.notes)
+  notes = [*example.notes, *picture.notes]
   phrases, phrase_boxes = list(example.phrases), list(example.phrase_boxes)
   objects = list(example.objects)
   if example.size and tuple(example.size) != picture.size:
@@ -37,7 +37,7 @@ def assemble(
       notes.append("boxes: dropped, picture differs in size")
     objects, phrase_boxes = [], []
   captions, places = _clean_captions(example.captions, notes)
-  if not captions:
+  if not captions and not example.captionless:
     raise Unusable("no caption")
   kept = _keep_phrases(phrases, captions, places, notes)
   numbers = {old: new for new, (old, _) in enumerate(kept)}

@@ -38,4 +38,27 @@ CATALOG = {
     "data.sources.coco_captions:CocoCaptions",
     "photographs with captions and boxes, from COCO's official files",
   ),
+  "manifest": Entry(
+    "data.sources.manifest:Manifest",
+    "your own pictures: JSON lines, a table, or a folder with texts",
+  ),
+  "flickr30k": Entry(
+    "data.sources.flickr30k:Flickr30k",
+    "photographs with five captions, Karpathy's splits",
+  ),
+  "flickr_entities": Entry(
+    "data.sources.flickr_entities:FlickrEntities",
+    "the same, phrases with boxes",
+  ),
+  "coco_detection": Entry(
+    "data.sources.coco_detection:CocoDetection",
+    "photographs with boxes of 80 classes",
+  ),
+  "vqa": Entry("data.sources.vqa:Vqa", "VQA v2: questions with ten answers"),
+  "nlvr2": Entry(
+    "data.sources.nlvr2:Nlvr2", "statements about pairs of pictures"
+  ),
+  "msrvtt": Entry(
+    "data.sources.msrvtt:MsrVtt", "MSR-VTT, 1k-A: frames of videos, sentences"
+  ),
 }

@@ -21,6 +21,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from data.assembly import assemble
 from data.errors import Unusable
+from data.parts import LEARNABLE, learnable_texts
 from data.report import Report, is_local
 from data.schema import Serialiser, features
 from data.source import Example, Skip, Source
@@ -67,7 +68,7 @@ class Note:
     bytes: Size of the file.
     report: Counts.
     ids: A hash of every record's name, in order.
-    captions: Everything that a vocabulary may be learned from.
+    captions: Every text that a vocabulary may be learned from.
   """
 
   key: str
@@ -103,7 +104,7 @@ def write_shard(
         seen[number] = None
         writer.write(serialise(record))
         report.write(job.split)
-        captions += record["captions"]
+        captions += learnable_texts(record)
       advance(1)
     writer.close()
     size = path.stat().st_size
@@ -175,7 +176,8 @@ def drop_records(job: Job, note: Note, numbers: set[int]) -> None:
         note.report.withdraw(job.split, "duplicate id", name)
       else:
         writer.write(data)
-        note.captions += _texts(fields["captions"])
+        for name in LEARNABLE:
+          note.captions += _texts(fields[name]) if name in fields else []
     writer.close()
     reader.close()
     note.bytes = path.stat().st_size

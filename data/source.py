@@ -46,6 +46,8 @@ class Example(NamedTuple):
     objects: Rows of (label, box, crowd). Boxes are xyxy as fractions of the
       picture and may be anything; `boxes.fractions` makes them from pixels.
     extra: Values of the fields that `Source.fields` adds.
+    notes: What the source itself left out of the record or repaired.
+    captionless: The record is kept without a caption: its task has others.
   """
 
   name: str
@@ -56,6 +58,8 @@ class Example(NamedTuple):
   phrase_boxes: Rows = ()
   objects: Rows = ()
   extra: Mapping[str, Any] = {}
+  notes: Iterable[str] = ()
+  captionless: bool = False
 
 
 class Source:

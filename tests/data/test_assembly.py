@@ -84,3 +84,11 @@ def test_boxes_of_another_size_are_dropped():
 def test_what_is_unusable_says_why(example, reason):
   with pytest.raises(Unusable, match=reason):
     assemble(example)
+
+
+def test_other_tasks_need_no_caption():
+  example = Example("7", GOOD, [""], captionless=True, notes=["box: lost"])
+  record, notes = assemble(example)
+  assert record["captions"] == [] and notes == ["box: lost"]
+  with pytest.raises(Unusable, match="no caption"):
+    assemble(example._replace(captionless=False))

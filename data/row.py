@@ -1,0 +1,97 @@
+"""One entry of an annotation file, before its pictures are opened."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from data.clip import Clip
+
+Box = tuple[float, ...]  # x1, y1, x2, y2 in pixels
+Problem = tuple[str, str]  # what was left out and why, where it stands
+
+
+class PhraseRow(NamedTuple):
+  """A phrase of a caption: characters [start, end) and its boxes."""
+
+  text: str
+  caption: int
+  start: int
+  end: int
+  boxes: tuple[Box, ...] = ()
+
+
+class ObjectRow(NamedTuple):
+  """An object with its box; crowd: the box holds many of them."""
+
+  label: str
+  box: Box
+  crowd: bool = False
+
+
+class QuestionRow(NamedTuple):
+  """A question and how many people gave each answer."""
+
+  id: str
+  text: str
+  kind: str
+  answers: Mapping[str, int]
+
+
+class StatementRow(NamedTuple):
+  """A statement about the pictures; group: statements that count as one."""
+
+  text: str
+  true: bool
+  group: str
+
+
+class Row(NamedTuple):
+  """What a source says about one picture, pair of pictures or clip.
+
+  Attributes:
+    name: Unique within the data set.
+    images: File names: one, the left and right one of a pair, or a video.
+    folders: Where below the source to look for them, first match wins.
+    captions: Descriptions, spaces normalised.
+    phrases: Phrases of the captions.
+    objects: Objects with boxes.
+    questions: Questions with answers.
+    statements: Statements that are true or false.
+    clip: How to take frames when the file is a video.
+    size: Width and height that the boxes refer to; None = of the picture as
+      it is seen, upright.
+    needs: Fields of which one must hold something; () = none.
+    notes: Parts that the reader left out.
+  """
+
+  name: str
+  images: tuple[str, ...]
+  folders: tuple[str, ...] = ("",)
+  captions: tuple[str, ...] = ()
+  phrases: tuple[PhraseRow, ...] = ()
+  objects: tuple[ObjectRow, ...] = ()
+  questions: tuple[QuestionRow, ...] = ()
+  statements: tuple[StatementRow, ...] = ()
+  clip: Clip | None = None
+  size: tuple[int, int] | None = None
+  needs: tuple[str, ...] = ("captions",)
+  notes: tuple[str, ...] = ()
+
+  @classmethod
+  def thaw(cls, values: Mapping[str, Any]) -> Self:
+    """The row whose `_asdict()` went through JSON."""
+    kinds = {
+      "phrases": PhraseRow,
+      "objects": ObjectRow,
+      "questions": QuestionRow,
+      "statements": StatementRow,
+    }
+    rows = {
+      key: tuple(kind(*row) for row in values[key])
+      for key, kind in kinds.items()
+    }
+    clip, size = values["clip"], values["size"]
+    rest = {
+      "clip": clip and Clip(*clip),
+      "size": size and (size[0], size[1]),
+    }
+    return cls(**{**values, **rows, **rest})

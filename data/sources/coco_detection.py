@@ -1,0 +1,133 @@
+"""Reader of COCO's detection files: pictures with boxes of 80 classes.
+
+annotations/instances_train2017.json   train2017/*.jpg
+annotations/instances_val2017.json     val2017/*.jpg
+"""
+
+import json
+from typing import Any
+
+from etils import epath
+from tokenizers import Tokenizer
+
+from data.errors import PreparationError
+from data.listing import Listing, in_order, read_json
+from data.row import ObjectRow, Problem, Row
+from data.row_source import RowSource
+from data.source import stated_size
+from data.vocabulary import words_tokenizer
+
+CATEGORIES = "categories.json"
+_PROMPT = "detect"
+
+
+class CocoDetection(RowSource):
+  """COCO's pictures and boxes, without captions."""
+
+  files = (CATEGORIES,)
+
+  def read_listing(self) -> Listing:
+    return read_detection(self.root)
+
+  def tokenizer(self) -> Tokenizer:
+    """The words of a prompt that lists the classes."""
+    named = json.loads(self.texts()[CATEGORIES])
+    words = " ".join(category["name"] for category in named).lower()
+    return words_tokenizer([_PROMPT, *words.split()])
+
+
+def read_detection(root: epath.Path) -> Listing:
+  """Reads instances*.json, here or in annotations/.
+
+  Args:
+    root: Directory of COCO's files.
+
+  Returns:
+    Every picture, also those without an object, for the official evaluation
+    counts them. `categories.json` keeps COCO's category numbers, which have
+    gaps, in the order of the file: the prompt and the scores need them.
+
+  Raises:
+    PreparationError: There is no such file, or two for one split.
+  """
+  files: dict[str, tuple[epath.Path, str]] = {}
+  for folder in (root, root / "annotations"):
+    for path in sorted(folder.glob("instances*.json")):
+      tag = path.stem.removeprefix("instances").strip("_")
+      split = tag.rstrip("0123456789") or "train"
+      if split in files:
+        raise PreparationError(
+          f"--source {root}: {files[split][0]} and {path} are both objects "
+          f"of {split!r}; keep one"
+        )
+      files[split] = path, tag
+  if not files:
+    raise PreparationError(
+      f"--source {root} holds no instances*.json, neither there nor in "
+      "annotations/; expected COCO's official files"
+    )
+  problems: list[Problem] = []
+  splits, categories = {}, {}
+  for split in in_order(files):
+    path, tag = files[split]
+    table = read_json(
+      path,
+      {
+        "images": ("id", "file_name"),
+        "annotations": ("image_id", "category_id", "bbox"),
+        "categories": ("id", "name"),
+      },
+    )
+    categories |= {row["id"]: row["name"] for row in table["categories"]}
+    folders = (tag, f"images/{tag}", "images") if tag else ("images", "")
+    splits[split] = _rows(table, path.name, folders, problems)
+  named = [{"id": k, "name": name} for k, name in categories.items()]
+  text = json.dumps(named, indent=2) + "\n"
+  return Listing(splits, problems=problems, files={CATEGORIES: text})
+
+
+def _rows(
+  table: dict[str, Any],
+  file: str,
+  folders: tuple[str, ...],
+  problems: list[Problem],
+) -> list[Row]:
+  names = {row["id"]: row["name"] for row in table["categories"]}
+  objects: dict[Any, list[ObjectRow]] = {}
+  notes: dict[Any, list[str]] = {}
+  for row in table["images"]:
+    objects[row["id"]], notes[row["id"]] = [], []
+  for number, row in enumerate(table["annotations"]):
+    image = row["image_id"]
+    if image not in objects:
+      where = f"{file}: annotation {row.get('id', number)}"
+      problems.append(("object of a picture that is not listed", where))
+    elif row["category_id"] not in names:
+      notes[image].append("object: dropped, unknown category")
+    else:
+      made = _object(names[row["category_id"]], row)
+      if isinstance(made, str):
+        notes[image].append(made)
+      else:
+        objects[image].append(made)
+  return [
+    Row(
+      name=str(row["id"]),
+      images=(row["file_name"],),
+      folders=folders,
+      objects=tuple(objects[row["id"]]),
+      size=stated_size((row.get("width"), row.get("height"))),
+      needs=(),
+      notes=tuple(notes[row["id"]]),
+    )
+    for row in table["images"]
+  ]
+
+
+def _object(label: str, row: dict[str, Any]) -> ObjectRow | str:
+  """An object, or the reason why its box [x, y, w, h] is none."""
+  try:
+    x, y, w, h = map(float, row["bbox"])
+  except (TypeError, ValueError):
+    return "box: dropped, not four numbers"
+  return ObjectRow(label, (x, y, x + w, y + h), bool(row.get("iscrowd")))

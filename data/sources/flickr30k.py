@@ -1,0 +1,46 @@
+"""Flickr30k with Karpathy's splits: photographs with five captions each.
+
+dataset_flickr30k.json   flickr30k-images/*.jpg
+"""
+
+from etils import epath
+
+from data.listing import Listing, first_file, in_order, plain, read_json
+from data.row import Row
+from data.row_source import RowSource
+
+_FILE = "dataset_flickr30k.json"
+
+
+class Flickr30k(RowSource):
+  """Photographs with five captions each."""
+
+  def read_listing(self) -> Listing:
+    return read_flickr30k(self.root)
+
+
+def read_flickr30k(root: epath.Path) -> Listing:
+  """Reads Karpathy's list.
+
+  Args:
+    root: Directory of the list, with the pictures in it or below.
+
+  Returns:
+    train, val and test; captions as people wrote them (`raw`).
+
+  Raises:
+    PreparationError: The list is missing or has another format.
+  """
+  path = first_file(root, [_FILE, f"annotations/{_FILE}"], "Karpathy's list")
+  table = read_json(path, {"images": ("filename", "split", "sentences")})
+  splits: dict[str, list[Row]] = {}
+  for entry in table["images"]:
+    captions = [plain(sentence.get("raw")) for sentence in entry["sentences"]]
+    row = Row(
+      name=entry["filename"].removesuffix(".jpg"),
+      images=(entry["filename"],),
+      folders=("flickr30k-images", "flickr30k_images", "images", ""),
+      captions=tuple(text for text in captions if text),
+    )
+    splits.setdefault(entry["split"], []).append(row)
+  return Listing({split: splits[split] for split in in_order(splits)})
