@@ -26,6 +26,7 @@ REQUIREMENTS = [
   "pycocotools>=2.0.8",
   "rich>=13",
   "safetensors>=0.5",
+  "simplejpeg>=1.8,<2",
   "tensorboardX>=2.6.2",
   "tensorflow-datasets>=4.9.9,<5",
   "tqdm>=4.66",

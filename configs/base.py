@@ -49,6 +49,9 @@ def _data() -> ml_collections.ConfigDict:
     train_split="train",
     evaluation_split="val",  # scored during training
     crop_scale=(0.2, 1.0),  # area of the random resized crop; silence, as BLIP
+    # Decode a JPEG at 1/2, 1/4 or 1/8 where its crop still has a pixel for
+    # every one of model.image_size; off = always at full size.
+    reduced_decode=True,
     flip=True,  # caption-aware horizontal flip; silence
     randaugment=(2, 5),  # operations, magnitude of 10; (0, 0) = off; as BLIP
     caption="random",  # caption drawn at each visit: "random" or "first"

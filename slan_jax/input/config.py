@@ -18,6 +18,7 @@ class InputConfig:
     batch_size: Examples of one step over all processes.
     seed: Of order, augmentation, captions and negatives.
     crop_scale: Least and largest share of the area that a crop covers.
+    reduced_decode: Whether large JPEGs are decoded at 1/2, 1/4 or 1/8.
     flip: Whether half of the pictures are mirrored, with their captions.
     randaugment: Number of operations and magnitude of 10; (0, 0) = off.
     caption: "random" draws one at each visit, "first" takes the first.
@@ -38,6 +39,7 @@ class InputConfig:
   batch_size: int
   seed: int
   crop_scale: tuple[float, float]
+  reduced_decode: bool
   flip: bool
   randaugment: tuple[int, int]
   caption: str

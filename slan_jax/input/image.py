@@ -1,79 +1,118 @@
-"""Pictures: decoding, random resized crop, evaluation resizing.
+"""Pictures: decoding, and the resizing that evaluation does.
 
 Arrays are [height, width, 3] uint8 RGB.
 """
 
 import io
-import math
-import random
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from slan_jax.input import jpeg
 from slan_jax.input.errors import BadRecord
 
 SMALLEST_SIDE = 8  # pixels; anything less is not a picture
+MOST_PIXELS = 2**26  # anything more is taken for a decompression bomb
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_REDUCED = {  # JPEG decodes at these fractions by skipping frequencies
+_REDUCED = {
   2: cv2.IMREAD_REDUCED_COLOR_2,
   4: cv2.IMREAD_REDUCED_COLOR_4,
   8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def decode(data: bytes, *, reduction: int = 1) -> np.ndarray:
+def read_size(data: bytes) -> tuple[int, int]:
+  """Width and height in pixels, from the header alone.
+
+  Raises:
+    BadRecord: It is not a picture, under 8 pixels, or too large to be one.
+  """
+  try:
+    if jpeg.is_jpeg(data):
+      width, height = jpeg.read_size(data)
+    elif data[:8] == _PNG and len(data) > 24:
+      width, height = (int.from_bytes(data[k : k + 4], "big") for k in (16, 20))
+    else:
+      with Image.open(io.BytesIO(data)) as picture:
+        width, height = picture.size
+  except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    width, height = MOST_PIXELS, MOST_PIXELS
+  except Exception as error:
+    raise BadRecord("corrupt image") from error
+  if min(width, height) < SMALLEST_SIDE:
+    raise BadRecord("image under 8 pixels")
+  if width * height > MOST_PIXELS:
+    raise BadRecord("image over 67 megapixels")
+  return width, height
+
+
+def decode(
+  data: bytes, *, reduction: int = 1, rows: int | None = None
+) -> np.ndarray:
   """Decodes a picture.
 
   Args:
-    data: A JPEG, PNG or other file that OpenCV or Pillow reads.
+    data: A JPEG, PNG or other file that Pillow reads; of an animation the
+      first frame.
     reduction: 1, 2, 4 or 8: decode at this fraction of the size, which is
       faster for JPEG.
+    rows: Rows of the full size that are wanted, from the top: a JPEG may then
+      be decoded no further; None = all.
 
   Returns:
     [h, w, 3] uint8 RGB, in stored orientation, as boxes refer to.
 
   Raises:
-    BadRecord: It is cut short, not a picture, or under 8 pixels.
+    BadRecord: It is cut short, not a picture, under 8 pixels or over 67
+      megapixels.
   """
-  if _cut_short(data):
-    raise BadRecord("corrupt image")
-  buffer = np.frombuffer(data, np.uint8)
-  picture = None
-  if len(buffer):
-    flags = _FLAGS
-    if reduction > 1:
-      flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
-    picture = cv2.imdecode(buffer, flags)
-    if picture is not None and reduction > 1:
-      picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+  read_size(data)
+  if jpeg.is_jpeg(data):
+    if _cut_short(data):
+      raise BadRecord("corrupt image")
+    try:
+      return jpeg.decode(data, reduction=reduction, rows=rows)
+    except ValueError:
+      pass  # such as CMYK, which OpenCV converts
+  flags = _FLAGS
+  if reduction > 1:
+    flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+  try:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:
+    picture = None
   if picture is None:
-    picture = _decode_with_pillow(data)
-  if min(picture.shape[:2]) * reduction < SMALLEST_SIDE:
-    raise BadRecord("image under 8 pixels")
+    return _decode_with_pillow(data)[::reduction, ::reduction]
+  if reduction > 1:
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
   return picture
 
 
 def _cut_short(data: bytes) -> bool:
-  """Whether a JPEG lacks its end: OpenCV would fill the rest with grey."""
-  if data[:2] != b"\xff\xd8" or b"\xff\xd9" in data[-64:]:
+  """Whether a JPEG lacks its end: decoders would fill the rest with grey."""
+  if b"\xff\xd9" in data[-64:]:
     return False
-  try:
-    with Image.open(io.BytesIO(data)) as picture:
-      picture.load()
-  except Exception:
-    return True
-  return False
+  return _loaded(data) is None
 
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
-  """Formats that OpenCV does not read, such as GIF or CMYK TIFF."""
+  """Formats that OpenCV does not read, such as CMYK TIFF."""
+  picture = _loaded(data)
+  if picture is None:
+    raise BadRecord("corrupt image")
+  return np.asarray(picture.convert("RGB"))
+
+
+def _loaded(data: bytes) -> Image.Image | None:
   try:
-    with Image.open(io.BytesIO(data)) as picture:
-      return np.asarray(picture.convert("RGB"))
-  except Exception as error:
-    raise BadRecord("corrupt image") from error
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+  except Exception:
+    return None
+  return picture
 
 
 def resize(picture: np.ndarray, side: int) -> np.ndarray:
@@ -108,74 +147,3 @@ class Pictures:
     if np.ndim(rows):
       return np.stack([self[row] for row in rows])
     return resize(decode(self._encoded[rows]), self._side)
-
-
-def crop_window(
-  size: tuple[int, int], scale: tuple[float, float], rng: random.Random
-) -> tuple[int, int, int, int]:
-  """Window of a random resized crop, as torchvision draws it.
-
-  Args:
-    size: Width and height of the picture in pixels.
-    scale: Least and largest share of the area; (1, 1) keeps the whole.
-    rng: Source of the choices.
-
-  Returns:
-    Left, top, width and height in pixels.
-  """
-  width, height = size
-  if scale == (1.0, 1.0):
-    return 0, 0, width, height
-  for _ in range(10):
-    area = width * height * rng.uniform(*scale)
-    ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
-    w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-    if 0 < w <= width and 0 < h <= height:
-      left = int(rng.random() * (width - w + 1))
-      top = int(rng.random() * (height - h + 1))
-      return left, top, w, h
-  w = min(width, round(height * 4 / 3))
-  h = min(height, round(width * 4 / 3))
-  return (width - w) // 2, (height - h) // 2, w, h
-
-
-def decode_crop(
-  data: bytes,
-  size: tuple[int, int],
-  side: int,
-  scale: tuple[float, float],
-  rng: random.Random,
-) -> np.ndarray:
-  """Decodes a picture and resizes a random window of it to a square.
-
-  Large JPEGs are decoded at the coarsest resolution that still has a pixel
-  for every one of the result.
-
-  Args:
-    data: The encoded picture.
-    size: Its width and height in pixels.
-    side: Side of the result in pixels.
-    scale: Share of the area that the window covers.
-    rng: Source of the choices.
-
-  Returns:
-    [side, side, 3] uint8 RGB.
-
-  Raises:
-    BadRecord: The picture cannot be used.
-  """
-  left, top, width, height = crop_window(size, scale, rng)
-  reduction = 1
-  while reduction < 8 and min(width, height) >= 2 * reduction * side:
-    reduction *= 2
-  picture = decode(data, reduction=reduction)
-  expected = tuple(-(-pixels // reduction) for pixels in size)
-  if picture.shape[1::-1] != expected:
-    raise BadRecord("image size differs from its record")
-  window = picture[
-    top // reduction : (top + height) // reduction,
-    left // reduction : (left + width) // reduction,
-  ]
-  shrinks = min(window.shape[:2]) > side
-  how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-  return cv2.resize(window, (side, side), interpolation=how)

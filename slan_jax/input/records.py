@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slan_jax.input import augment, image
+from slan_jax.input import augment, crop
 from slan_jax.input.config import InputConfig
 from slan_jax.input.errors import BadRecord
 from slan_jax.input.source import TrainingRecord
@@ -53,8 +53,13 @@ def training_example(
     raise BadRecord("empty caption")
   drawn = int(rng.random() * len(captions))
   caption = captions[drawn if config.caption == "random" else 0]
-  picture = image.decode_crop(
-    record.image, record.size, config.image_size, config.crop_scale, rng
+  picture = crop.decode_crop(
+    record.image,
+    record.size,
+    config.image_size,
+    config.crop_scale,
+    rng,
+    reduced=config.reduced_decode,
   )
   if config.flip and rng.random() < 0.5:
     picture, caption = augment.flip(picture), mirror_directions(caption)

@@ -173,6 +173,13 @@ def _check_features(directory: Path, builder: Any) -> None:
 
 
 def _training_record(fields) -> TrainingRecord:
+  try:
+    return _read_fields(fields)
+  except (IndexError, UnicodeDecodeError) as error:
+    raise BadRecord("unreadable record") from error
+
+
+def _read_fields(fields) -> TrainingRecord:
   return TrainingRecord(
     id=fields["id"].bytes_list.value[0].decode(),
     image_id=fields["image_id"].int64_list.value[0],

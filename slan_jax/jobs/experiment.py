@@ -22,6 +22,7 @@ class Data:
   train_split: str
   evaluation_split: str
   crop_scale: tuple[float, float]
+  reduced_decode: bool
   flip: bool
   randaugment: tuple[int, int]
   caption: str
@@ -171,6 +172,7 @@ def input_config(experiment: Experiment) -> InputConfig:
     batch_size=experiment.batch_size,
     seed=experiment.seed,
     crop_scale=data.crop_scale,
+    reduced_decode=data.reduced_decode,
     flip=data.flip,
     randaugment=data.randaugment,
     caption=data.caption,

@@ -76,6 +76,7 @@ def input_config(**changes) -> InputConfig:
     "batch_size": 4,
     "seed": 0,
     "crop_scale": (1.0, 1.0),
+    "reduced_decode": True,
     "flip": False,
     "randaugment": (0, 0),
     "caption": "first",

@@ -1,8 +1,10 @@
 import math
 import random
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance, ImageOps
 
 from slan_jax.input import augment, image
 from tests.input.prepared import photograph
@@ -42,6 +44,80 @@ def test_brightness_and_sharpness_at_known_strengths():
   sharper = operation("sharpness", 1.0)(point)[4, 4, 0]
   softer = operation("sharpness", 0.0)(point)[4, 4, 0]
   assert softer < 230 < sharper
+
+
+def pictures():
+  """Grain over shapes, a dull one, one with a flat channel, a tiny range."""
+  generator = np.random.default_rng(2)
+  grain = generator.integers(0, 255, (40, 56, 3), np.uint8)
+  dull = (grain // 3 + 40).astype(np.uint8)
+  flat = grain.copy()
+  flat[..., 1] = 7
+  return {
+    "grain": grain,
+    "shapes": image.decode(photograph(56, 40)),
+    "dull": dull,
+    "flat": flat,
+    "two": (grain // 128).astype(np.uint8),
+  }
+
+
+@pytest.mark.parametrize("picture", pictures())
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_tones_are_pillows(picture, strength):
+  """The operations that BLIP takes from Pillow, value for value."""
+  pixels = pictures()[picture]
+  pillow = Image.fromarray(pixels)
+  factor = 0.1 + 1.8 * strength
+  references = {
+    "auto_contrast": ImageOps.autocontrast(pillow),
+    "equalize": ImageOps.equalize(pillow),
+    "brightness": ImageEnhance.Brightness(pillow).enhance(factor),
+    "sharpness": ImageEnhance.Sharpness(pillow).enhance(factor),
+  }
+  for name, reference in references.items():
+    ours = operation(name, strength)(pixels).astype(int)
+    # Both blends round, each in its way.
+    most = 2 if name == "sharpness" else 1 if name == "brightness" else 0
+    assert np.abs(ours - np.asarray(reference)).max() <= most, name
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("strength", [0.37, 0.5, 1.0])
+def test_movements_are_pillows(strength, seed):
+  pixels = cv2.resize(pictures()["shapes"], (112, 224))
+  pillow = Image.fromarray(pixels)
+  sign = 1 if rng(seed).random() < 0.5 else -1
+  x, y = (sign * 10 / 224 * strength * size for size in (112, 224))
+  shear = sign * 0.3 * strength
+  # Pillow asks where a pixel comes from; centres of pixels lie at a half.
+  sources = {
+    "translate_x": (1, 0, -x, 0, 1, 0),
+    "translate_y": (1, 0, 0, 0, 1, -y),
+    "shear_x": (1, -shear, shear / 2, 0, 1, 0),
+    "shear_y": (1, 0, 0, -shear, 1, shear / 2),
+  }
+  settings = {"resample": Image.BILINEAR, "fillcolor": (128,) * 3}
+  references = {
+    name: pillow.transform((112, 224), Image.AFFINE, source, **settings)
+    for name, source in sources.items()
+  }
+  references["rotate"] = pillow.rotate(sign * 30 * strength, **settings)
+  for name, reference in references.items():
+    ours = operation(name, strength, seed)(pixels).astype(int)
+    difference = np.abs(ours - np.asarray(reference)).max(-1)
+    # Along the bare rim the two interpolate with the grey or do not.
+    assert np.mean(difference > 3) < 0.03, name
+    assert difference[100:124, 50:62].max() <= 3, name
+
+
+def test_half_of_the_operations_drawn_happen():
+  picture = pictures()["shapes"]
+  drawn = [
+    augment.rand_augment(picture, 1, 7, rng(seed)) for seed in range(400)
+  ]
+  same = np.mean([(pixels == picture).all() for pixels in drawn])
+  assert same == pytest.approx(0.5 + 0.5 / 10, abs=0.06)  # one is the identity
 
 
 def test_translations_move_by_ten_of_224_pixels():
@@ -88,7 +164,7 @@ def test_rand_augment_draws_all_operations_and_repeats_itself():
   picture = image.decode(photograph(32, 32))
   outcomes = {
     augment.rand_augment(picture, 1, 7, rng(seed)).tobytes()
-    for seed in range(120)
+    for seed in range(300)
   }
   # identity, 4 tonal operations and 5 movements in two directions
   assert len(outcomes) == 1 + 4 + 5 * 2

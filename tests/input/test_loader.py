@@ -176,12 +176,15 @@ def test_equal_captions_share_a_text_id(tmp_path):
 
 @pytest.fixture
 def spoilt(tmp_path):
-  """Ten records of which four cannot be used, each for another reason."""
+  """Ten records of which five cannot be used, each for another reason."""
   noise = photograph(16, 16)
   records = plain_records(10)
   records[2] = record("broken", b"not a picture", (16, 16), ["a red dog"])
   records[3] = record("mute", picture(3), (16, 16), ["  "])
   records[5] = record("tiny", picture(5, 6), (6, 6), ["a red dog"])
+  header, side = picture(6)[:16], (50_000).to_bytes(4, "big")
+  bomb = header + side + side + picture(6)[24:]
+  records[6] = record("bomb", bomb, (16, 16), ["a red dog"])
   pixels = np.random.default_rng(1).bytes(4000)
   records[8] = record("torn", noise + pixels, (16, 16), ["a red dog"])
   directory = write_dataset(tmp_path, train=records)
@@ -192,7 +195,7 @@ def spoilt(tmp_path):
 def test_bad_records_are_replaced_by_the_next_good_one_and_counted(spoilt):
   loader = Loader(spoilt, input_config(batch_size=10))
   seen = numbers([next(loader)])
-  bad = {2, 3, 5, 8}
+  bad = {2, 3, 5, 6, 8}
   mixture = loader._mixture
   order = [mixture.record(mixture.visit(position)) for position in range(30)]
   expected = [
@@ -201,13 +204,14 @@ def test_bad_records_are_replaced_by_the_next_good_one_and_counted(spoilt):
   ]
   assert seen == expected
   visits = [order[p] for p in range(10) if order[p] in bad]
-  assert len(visits) == 4
+  assert len(visits) == 5
   names = loader.skipped_names
   assert names["corrupt image"] == ["broken"]
   assert names["empty caption"] == ["mute"]
   assert names["image under 8 pixels"] == ["tiny"]
+  assert names["image over 67 megapixels"] == ["bomb"]
   assert names["unreadable record"] == ["record 8"]
-  assert sum(loader.skipped.values()) >= 4
+  assert sum(loader.skipped.values()) >= 5
   loader.close()
 
 

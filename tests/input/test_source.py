@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from etils import epath
+from tensorflow_datasets.proto import tf_example_pb2
 
 from data.metadata import write_metadata
 from data.schema import record
@@ -106,3 +107,17 @@ def test_a_damaged_record_spares_the_others(tmp_path):
   with pytest.raises(BadRecord, match="unreadable"):
     source[7]
   assert [source[n].id for n in (6, 8)] == ["r6", "r8"]
+
+
+@pytest.mark.parametrize("caption", [None, b"caf\xe9"])
+def test_a_record_without_its_fields_or_in_another_encoding(small, caption):
+  source = TrainingSource(small, "train")
+  example = tf_example_pb2.Example.FromString(source._records[0])
+  captions = example.features.feature["captions"].bytes_list.value
+  if caption is None:
+    del example.features.feature["id"]
+  else:
+    captions[0] = caption
+  source._records = [example.SerializeToString()]
+  with pytest.raises(BadRecord, match="unreadable record"):
+    source[0]
