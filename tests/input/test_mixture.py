@@ -62,7 +62,7 @@ def test_one_source_is_a_plain_shuffled_epoch_after_epoch(length):
 def test_each_source_repeats_on_its_own_epoch_with_its_own_reshuffle():
   mixture = Mixture([5, 3, 5], [1.0, 2.0, 1.0], 0)
   order: list[list[int]] = [[], [], []]
-  for position in range(240):
+  for position in range(120):
     visit = mixture.visit(position)
     order[visit.source].append(mixture.record(visit))
   for length, records in zip((5, 3, 5), order):
