@@ -2,6 +2,7 @@
 # make test       lint and test
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
+#   DATA_SET=scenes_hard  harder scenes
 # make lint, make bench-setup, make bench, make clean: for developers.
 
 # The first interpreter of this list that is new enough.
@@ -14,9 +15,10 @@ BIN := .venv/bin
 BENCH_BIN := .venv-bench/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-SCENES ?= runs/data/scenes
-CONFIG = configs/pretrain.py:scenes$(if $(PRESET),$(comma)preset=$(PRESET))
-RUN ?= runs/scenes$(if $(PRESET),-$(PRESET))$(if $(SEED),-seed$(SEED))
+DATA_SET ?= scenes
+SCENES ?= runs/data/$(DATA_SET)
+CONFIG = configs/pretrain.py:$(DATA_SET)$(if $(PRESET),$(comma)preset=$(PRESET))
+RUN ?= runs/$(DATA_SET)$(if $(PRESET),-$(PRESET))$(if $(SEED),-seed$(SEED))
 EVALUATIONS := retrieval grounding
 comma := ,
 
@@ -26,7 +28,7 @@ KEEP_PAGES := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 .PHONY: pretrain test lint setup setup-test bench bench-setup clean
 
 pretrain: setup
-	$(BIN)/python -m data.prepare scenes --out $(SCENES)
+	$(BIN)/python -m data.prepare $(DATA_SET) --out $(SCENES)
 	$(KEEP_PAGES) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
 	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED))
 	@$(MAKE) --no-print-directory \

@@ -77,7 +77,12 @@ def counterfactual(
   if not kinds:
     return None
   (kind,) = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
-  change = rng.choice(offers[kind])
+  # As full as the scene allows, for captions mostly name objects in full.
+  words = [len(change.phrases[0].split()) for change in offers[kind]]
+  fullest = max(words)
+  change = rng.choice(
+    [x for x, count in zip(offers[kind], words) if count == fullest]
+  )
   order = rng.choice(((0, 1), (1, 0)))
   seed = rng.random()  # both captions join their clauses alike
   first, second = (

@@ -2,6 +2,7 @@ import jax
 import pytest
 
 from configs import base, pretrain
+from data.scene import DEFAULT, HARD
 from slan_jax.models import config
 from slan_jax.models.slan import Slan
 from tests.models.small import build
@@ -39,6 +40,19 @@ def test_misspelt_names_are_refused():
     pretrain.get_config("scenes,preset=papr")
   with pytest.raises((KeyError, AttributeError)):
     pretrain.get_config("scenes").batchsize = 3
+
+
+def test_the_longest_hard_caption_fits():
+  values = pretrain.get_config("scenes_hard")
+  words = HARD.longest + 2  # [CLS] and [SEP]
+  assert values.text.max_length == words <= values.model.text.max_positions
+  assert values.model.image_size == HARD.side
+  # One phrase per object and one for an opening's words.
+  assert values.model.word_map.phrases > HARD.most
+  easy = pretrain.get_config("scenes")
+  assert easy.model.image_size == DEFAULT.side
+  assert easy.model.word_map.phrases > DEFAULT.most
+  assert easy.text.max_length >= DEFAULT.longest + 2
 
 
 def test_the_papers_mixture_is_table_8():
