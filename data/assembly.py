@@ -71,6 +71,8 @@ def _clean_captions(
     if caption:
       places[number] = len(captions)
       captions.append(caption)
+    else:
+      notes.append("caption: dropped, empty")
   return captions, places
 
 

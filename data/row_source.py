@@ -51,6 +51,12 @@ class RowSource(Source, abc.ABC):
           f"data/README.md says ({type(error).__name__}: {error})"
         ) from error
       self._parts = self._listed.parts
+      if not any(self._listed.splits.values()):
+        lost = "; ".join(f"{w} ({at})" for w, at in self._listed.problems[:5])
+        raise PreparationError(
+          f"--source {self.root} holds no usable entry, see data/README.md. "
+          f"{lost}"
+        )
     return self._listed
 
   def __getstate__(self) -> dict[str, Any]:
@@ -60,7 +66,7 @@ class RowSource(Source, abc.ABC):
 
   def items(self) -> Iterator[tuple[str, Any]]:
     listing = self.listing()
-    first = next(iter(listing.splits))
+    first = next(split for split, rows in listing.splits.items() if rows)
     for reason, where in listing.problems:
       yield first, {"left_out": reason, "where": where}
     for split, rows in listing.splits.items():

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from etils import epath
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.catalog import CATALOG
@@ -111,10 +112,10 @@ def show(findings: Findings, console: Console) -> int:
     return 0 if findings.splits else USAGE_ERROR
   table = Table("", "what", title="What stands out")
   table.add_column("times", justify="right")
-  table.add_column("first")
+  table.add_column("first", overflow="fold")
   for level, what, count, first in rows:
     mark = f"[{_COLOURS.get(level, 'yellow')}]{level}"
-    table.add_row(mark, what, f"{count:,}", ", ".join(first))
+    table.add_row(mark, escape(what), f"{count:,}", escape(", ".join(first)))
   console.print(table)
   lost = any(row.level == ERROR for row in rows)
   return USAGE_ERROR if lost or not findings.splits else 0

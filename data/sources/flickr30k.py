@@ -40,7 +40,7 @@ def read_flickr30k(root: epath.Path) -> Listing:
       name=entry["filename"].removesuffix(".jpg"),
       images=(entry["filename"],),
       folders=("flickr30k-images", "flickr30k_images", "images", ""),
-      captions=tuple(text for text in captions if text),
+      captions=tuple(captions),
     )
     splits.setdefault(entry["split"], []).append(row)
   return Listing({split: splits[split] for split in in_order(splits)})

@@ -76,7 +76,7 @@ def read_manifest(root: epath.Path, *, val_fraction: float = 0.0) -> Listing:
     The rows and what was left out.
 
   Raises:
-    PreparationError: Nothing could be read, or the boxes have another form.
+    PreparationError: A file cannot be read, or the boxes have another form.
   """
   reader, problems = EntryReader(), []
   splits: dict[str, dict[str, Row]] = {}
@@ -93,9 +93,6 @@ def read_manifest(root: epath.Path, *, val_fraction: float = 0.0) -> Listing:
         goes = "val"
       _add(splits.setdefault(goes, {}), row, "id" in entry, problems)
   _check_boxes(root, reader.boxes)
-  if not splits:
-    first = "; ".join(f"{why} ({at})" for why, at in problems[:5])
-    raise PreparationError(f"{root} holds no usable entry. {first}")
   rows = {split: list(splits[split].values()) for split in in_order(splits)}
   asked = any(row.questions for kept in rows.values() for row in kept)
   return Listing(rows, ("questions",) if asked else (), problems)

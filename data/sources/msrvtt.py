@@ -23,6 +23,7 @@ _TRAIN = "MSRVTT_train.9k.csv"
 class MsrVtt(RowSource):
   """Frames of videos, with sentences."""
 
+  per_shard = 250  # a video takes far longer than a picture
   clip = Clip(8, "uniform", 0)
 
   @classmethod

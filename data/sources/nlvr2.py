@@ -22,6 +22,8 @@ _LABELS = {"True": True, "False": False, True: True, False: False}
 class Nlvr2(RowSource):
   """Statements about pairs of pictures."""
 
+  per_shard = 1_000  # of two pictures each
+
   def read_listing(self) -> Listing:
     return read_nlvr2(self.root)
 

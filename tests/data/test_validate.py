@@ -49,13 +49,13 @@ def test_what_is_lost_is_listed_and_fails(tmp_path, capsys):
   path = write(
     tmp_path,
     {"image": "a.jpg", "captions": ["a dog"]},
-    {"image": "gone.jpg", "captions": ["a cat"]},
+    {"image": "gone[/b].jpg", "captions": ["a cat"]},
     {"image": "cut.jpg", "captions": ["a cow"]},
   )
   (tmp_path / "cut.jpg").write_bytes(encoded(400, 300)[:-300])
   code, out, _ = run(capsys, path)
   assert code == 2
-  assert "left out: image missing" in out and "gone.jpg" in out
+  assert "left out: image missing" in out and "gone[/b].jpg" in out
   assert "cut.jpg" in out
 
 

@@ -132,9 +132,9 @@ def test_what_holds_nothing_is_refused(tmp_path):
     listing(tmp_path / "none.jsonl")
   (tmp_path / "my.jsonl").write_text("{\n")
   with pytest.raises(PreparationError, match=r"not JSON \(my\.jsonl:1\)"):
-    listing(tmp_path / "my.jsonl")
+    Manifest(epath.Path(tmp_path / "my.jsonl")).listing()
   with pytest.raises(PreparationError, match="no usable entry"):
-    listing(tmp_path)
+    Manifest(epath.Path(tmp_path)).listing()
 
 
 def test_turned_photographs_are_boxed_as_they_are_seen(tmp_path):
