@@ -60,6 +60,7 @@ def test_numbers_follow_what_is_left():
   assert sorted(notes) == [
     "box: dropped, empty or outside",
     "caption: control characters dropped",
+    "caption: dropped, empty",
     *["phrase: dropped, not in its caption"] * 3,
   ]
 
@@ -87,7 +88,7 @@ def test_what_is_unusable_says_why(example, reason):
 
 
 def test_other_tasks_need_no_caption():
-  example = Example("7", GOOD, [""], captionless=True, notes=["box: lost"])
+  example = Example("7", GOOD, [], captionless=True, notes=["box: lost"])
   record, notes = assemble(example)
   assert record["captions"] == [] and notes == ["box: lost"]
   with pytest.raises(Unusable, match="no caption"):
