@@ -59,7 +59,11 @@ setup(
   license_files=["LICENSE"],
   python_requires=">=3.11",
   packages=find_packages(
-    include=["slan_jax", "slan_jax.*", "configs", "configs.*", "data", "data.*"]
+    include=[
+      f"{package}{rest}"
+      for package in ("slan_jax", "slan_torch", "configs", "data")
+      for rest in ("", ".*")
+    ]
   ),
   package_data={"": ["*.json"]},
   install_requires=REQUIREMENTS,

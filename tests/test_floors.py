@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("slan_jax", "configs", "data")
+PACKAGES = ("slan_jax", "slan_torch", "configs", "data")
 
 # Each floor and wing, with what else of slan_jax it may import.
 _MODEL_FLOOR = {"axes", "ops"}
@@ -32,7 +32,8 @@ HOMES = {
   "flax": ("slan_jax.models", "slan_jax.tasks"),
   "absl": ("slan_jax.jobs", "configs"),
   "ml_collections": ("slan_jax.jobs", "configs"),
-  "torch": ("slan_jax.interop",),
+  "torch": ("slan_jax.interop", "slan_torch"),
+  "slan_torch": ("slan_jax.interop", "slan_torch"),
   "tensorflow": (),
 }
 # Floors of pure arrays: nothing but JAX and the standard library.
@@ -166,6 +167,13 @@ def test_wings_run_without_jax(imports):
         rest = {k: v for k, v in imports.items() if k != exception}
         used = {t for t in reach(name, rest) if inside(t, "jax")}
         assert not used, f"{name} imports {used}"
+
+
+def test_slan_torch_needs_no_jax(imports):
+  for name in imports:
+    if inside(name, "slan_torch"):
+      own = {target.split(".")[0] for target in reach(name, imports)}
+      assert not own & {"jax", "flax", "slan_jax", "configs", "data"}, name
 
 
 def test_no_file_is_a_drawer(imports):

@@ -165,10 +165,12 @@ def to_torch(
     thirds = parts.setdefault(slot.name, {})
     thirds[slot.third] = to_theirs(array, slot.layout)
   return {
-    name: np.ascontiguousarray(
+    # Not `ascontiguousarray`, which makes a vector of a number.
+    name: np.asarray(
       np.concatenate([thirds[k] for k in sorted(thirds)])
       if None not in thirds
-      else thirds[None]
+      else thirds[None],
+      order="C",
     )
     for name, thirds in parts.items()
   }
@@ -219,7 +221,7 @@ def from_torch(
     theirs = tensors[slot.name]
     array = _read(slot, theirs, adapt)
     if array is None:
-      shapes = f"file {theirs.shape}, model {_shape_in_file(slot)}"
+      shapes = f"file {theirs.shape}, model {shape_in_file(slot)}"
       faults["misshaped"].append(f"{slot.name}: {shapes}")
     elif not np.isfinite(array).all():
       faults["not finite"].append(slot.name)
@@ -255,7 +257,7 @@ def _best_dialect(
   return best
 
 
-def _shape_in_file(slot: Slot) -> Shape:
+def shape_in_file(slot: Slot) -> Shape:
   shape = to_theirs(np.empty(slot.shape, np.int8), slot.layout).shape
   return shape if slot.third is None else (3 * shape[0], *shape[1:])
 
@@ -264,7 +266,7 @@ def _read(
   slot: Slot, array: np.ndarray, adapt: Adapt | None
 ) -> np.ndarray | None:
   """The array of a slot in our layout, or None if its shape is wrong."""
-  wanted = _shape_in_file(slot)
+  wanted = shape_in_file(slot)
   if array.shape == wanted:
     if slot.third is not None:
       array = np.split(array, 3)[slot.third]

@@ -138,9 +138,9 @@ def read(path: Path) -> tuple[convert.Tensors, dict[str, Any] | None]:
     return _read_file(path), None
   config = None
   if (path / "config.json").is_file():
-    config = _read_json(path / "config.json")
+    config = read_json(path / "config.json")
   if (path / _INDEX).is_file():
-    index = _read_json(path / _INDEX).get("weight_map", {})
+    index = read_json(path / _INDEX).get("weight_map", {})
     tensors: convert.Tensors = {}
     for name in sorted(set(index.values())):
       tensors |= _read_file(path / Path(name).name)
@@ -151,7 +151,12 @@ def read(path: Path) -> tuple[convert.Tensors, dict[str, Any] | None]:
   raise LoadError(f"{path}: holds none of {', '.join((*_FILES, _INDEX))}")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+  """A file that holds a JSON object.
+
+  Raises:
+    LoadError: missing, damaged, or another kind of JSON.
+  """
   try:
     value = json.loads(path.read_text("utf-8"))
   except (OSError, ValueError) as error:

@@ -33,6 +33,7 @@ FORMS: dict[str, tuple[Leaf, ...]] = {
   "batch_norm": _NORM
   + (Leaf("mean", "running_mean", "same"), Leaf("var", "running_var", "same")),
   "table": (Leaf("", "weight", "same"),),
+  "kernel": (Leaf("kernel", "weight", "same"),),
   "array": (Leaf("", "", "same"),),
   "rows": (Leaf("", "", "rows"),),
 }

@@ -1,0 +1,148 @@
+"""An export in and out: config.json, model.safetensors, and JAX parameters."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from slan_jax import __version__
+from slan_jax.interop import convert, load
+from slan_jax.interop.own_names import SLAN
+from slan_jax.interop.problems import LoadError
+from slan_jax.models import config
+from slan_jax.models.slan import Slan
+
+FORMAT = 1  # of config.json; slan_torch reads this one
+MODEL_TYPE = "slan"
+WEIGHTS = "model.safetensors"
+DTYPES = {
+  "float32": np.float32,
+  "bfloat16": ml_dtypes.bfloat16,
+  "float16": np.float16,
+}
+
+
+def config_values(
+  model: config.Slan,
+  *,
+  max_length: int,
+  token_ids: Mapping[str, int],
+  captions: bool,
+  learned: tuple[str, ...],
+  dtype: str,
+) -> dict[str, Any]:
+  """config.json of an export, as slan_torch and `read_model` read it.
+
+  Args:
+    model: complete, vocabulary included.
+    max_length: tokens of every text.
+    token_ids: of pad, unk, cls, sep and mask.
+    captions: whether the text decoder was trained.
+    learned: names of what the objective learned.
+    dtype: key of `DTYPES`.
+  """
+  row = model.backbone.row
+  kind = "vit" if isinstance(row, config.VitRow) else "resnet"
+  return {
+    "architectures": ["SLANModel"],
+    "model_type": MODEL_TYPE,
+    "slan_format": FORMAT,
+    "slan_version": __version__,
+    "dtype": dtype,
+    "max_length": max_length,
+    "token_ids": dict(token_ids),
+    "captions": captions,
+    "learned": list(learned),
+    "backbone": {"kind": kind, **dataclasses.asdict(row)},
+    "model": dataclasses.asdict(model),
+  }
+
+
+def to_tensors(params: Any, dtype: str) -> convert.Tensors:
+  """Parameters under slan_torch's names.
+
+  Args:
+    params: {"slan": ..., "objective": ...}, on any device.
+    dtype: key of `DTYPES`.
+
+  Raises:
+    ValueError: a value does not fit into the type.
+  """
+  tensors = {}
+  for name, array in convert.to_torch(
+    SLAN, params, dialect="slan_torch"
+  ).items():
+    with np.errstate(over="ignore"):
+      tensors[name] = array.astype(DTYPES[dtype])
+    if not np.isfinite(tensors[name].astype(np.float32)).all():
+      raise ValueError(
+        f"{name} is not finite as {dtype}; its largest value is "
+        f"{np.abs(array).max():g}. Choose another --dtype"
+      )
+  return tensors
+
+
+def params_template(model: config.Slan, learned: tuple[str, ...]) -> Any:
+  """Shapes of all parameters, without any arithmetic."""
+  size = model.image_size
+  image = jax.ShapeDtypeStruct((1, size, size, 3), np.uint8)
+  length = model.text.max_positions
+  ids = jax.ShapeDtypeStruct((1, length), np.int32)
+  mask = jax.ShapeDtypeStruct((1, length), bool)
+  made = jax.eval_shape(Slan(model).init, jax.random.key(0), image, ids, mask)
+  scalar = jax.ShapeDtypeStruct((), np.float32)
+  return {
+    "slan": made["params"],
+    "objective": {name: scalar for name in learned},
+  }
+
+
+def shapes(template: Any) -> dict[str, convert.Shape]:
+  """Names in model.safetensors and their shapes, in torch's layout."""
+  return {
+    slot.name: convert.shape_in_file(slot)
+    for slot in convert.slots(SLAN, "slan_torch", template)
+  }
+
+
+def load_export(path: str | Path, template: Any) -> Any:
+  """JAX parameters of an export, also of one that torch has written since.
+
+  Args:
+    path: directory, or its model.safetensors.
+    template: of `params_template`; decides the types.
+
+  Returns:
+    Tree of numpy arrays like `template`.
+
+  Raises:
+    LoadError: unreadable, or arrays missing, unexpected, misshaped or not
+      finite. Nothing is loaded then.
+  """
+  tensors, _ = load.read(Path(path))
+  return convert.from_torch(SLAN, tensors, template, source=str(path))
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+  """config.json of an export, its kind and version checked.
+
+  Raises:
+    LoadError: no export, or of another version.
+  """
+  path = Path(directory) / "config.json"
+  values = load.read_json(path)
+  if values.get("model_type") != MODEL_TYPE:
+    raise LoadError(
+      f"{path}: model_type is {values.get('model_type')!r}; {directory} is no "
+      "directory that slan-export wrote"
+    )
+  if values.get("slan_format") != FORMAT:
+    raise LoadError(
+      f"{path}: slan_format is {values.get('slan_format')!r}, this version "
+      f"reads {FORMAT}; export again with the same version of the project"
+    )
+  return values

@@ -1,0 +1,104 @@
+"""config.json of an export, checked and read as attributes.
+
+`config.model.adaptor.grid` is what configs/base.py of slan_jax explains as
+`model.adaptor.grid`; `config.backbone` holds the shapes of the vision encoder.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+FORMAT = 1  # of config.json; another number means another layout
+MODEL_TYPE = "slan"
+
+_TOP = (
+  "model_type slan_format dtype max_length token_ids captions learned backbone "
+  "model"
+)
+_TOKENS = "pad unk cls sep mask"
+_MODEL = {
+  "": "width image_size image_mean image_std compute_dtype remat",
+  "backbone": "name norm",
+  "text": "vocab_size layers heads mlp_width max_positions function_ids",
+  "generator": "layers heads mlp_width",
+  "pyramid": "source scales convs",
+  "detector": "encoder_layers decoder_layers width heads mlp_width queries "
+  "reference reference_size",
+  "filter": "top threshold normalise saliency_gradient add_query add_position",
+  "adaptor": "levels grid windows window_units window_bounds roi_size "
+  "sampling_ratio order words similarity temperature swap_axes pitch size "
+  "min_size differentiable_boxes fusion heads refine assignment "
+  "extent_threshold extent_softness move_threshold centre_decay",
+  "word_map": "enabled width stride phrases phrase_window affinity "
+  "affinity_scale affinity_distance affinity_window affinity_upsample",
+  "heads": "embed_dim evidence",
+}
+_BACKBONES = {
+  "vit": "kind patch width layers heads mlp_width middle_layer",
+  "resnet": "kind stem stem_width block widths depths first_stride norm",
+}
+
+
+class ExportError(ValueError):
+  """A directory that is no export, or one that this version cannot read."""
+
+
+def read_config(values: Any, source: str) -> SimpleNamespace:
+  """The configuration as attributes.
+
+  Args:
+    values: parsed config.json.
+    source: name of the file, for errors.
+
+  Returns:
+    Nested namespace; lists become tuples.
+
+  Raises:
+    ExportError: another model or version, or keys missing or unknown.
+  """
+  if not isinstance(values, dict) or values.get("model_type") != MODEL_TYPE:
+    raise ExportError(
+      f'{source}: expected "model_type": "{MODEL_TYPE}", as slan-export writes'
+    )
+  if values.get("slan_format") != FORMAT:
+    raise ExportError(
+      f"{source}: slan_format is {values.get('slan_format')!r}, this version "
+      f"reads {FORMAT}; export again with the same version of the project"
+    )
+  _check(values, _TOP, source, "", extra=True)
+  _check(values["token_ids"], _TOKENS, source, "token_ids")
+  _check(values["model"], f"{_MODEL['']} {' '.join(_MODEL)}", source, "model")
+  for section, keys in _MODEL.items():
+    if section:
+      _check(values["model"][section], keys, source, f"model.{section}")
+  kind = _mapping(values["backbone"], source, "backbone").get("kind")
+  if kind not in _BACKBONES:
+    raise ExportError(
+      f"{source}: backbone.kind is {kind!r}; expected one of "
+      f"{', '.join(_BACKBONES)}"
+    )
+  _check(values["backbone"], _BACKBONES[kind], source, "backbone")
+  return _namespace(values)
+
+
+def _mapping(value: Any, source: str, where: str) -> dict[str, Any]:
+  if not isinstance(value, dict):
+    raise ExportError(f"{source}: {where or 'the file'} is no JSON object")
+  return value
+
+
+def _check(
+  value: Any, keys: str, source: str, where: str, *, extra: bool = False
+) -> None:
+  found, wanted = set(_mapping(value, source, where)), set(keys.split())
+  unknown = set() if extra else found - wanted
+  if wanted - found or unknown:
+    raise ExportError(
+      f"{source}: {where or 'the file'} lacks {sorted(wanted - found)} and has "
+      f"the unknown keys {sorted(unknown)}; it was written by another version"
+    )
+
+
+def _namespace(value: Any) -> Any:
+  if isinstance(value, dict):
+    return SimpleNamespace(**{k: _namespace(v) for k, v in value.items()})
+  return tuple(map(_namespace, value)) if isinstance(value, list) else value

@@ -1,0 +1,70 @@
+"""Pictures and texts as the model takes them: pixels and token ids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from slan_torch.checkpoint import CONFIG, read_json
+from slan_torch.config import ExportError, read_config
+
+
+class Processor:
+  """`Processor.from_pretrained(DIR)`: the preprocessing of an export."""
+
+  def __init__(self, tokenizer: Tokenizer, image_size: int, max_length: int):
+    """Keeps the sizes.
+
+    Args:
+      tokenizer: adds [CLS] and [SEP] itself.
+      image_size: S, pixels of the square.
+      max_length: N, tokens of every text.
+    """
+    self.tokenizer, self.image_size = tokenizer, image_size
+    self._pad = tokenizer.token_to_id("[PAD]")
+    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_padding(
+      length=max_length, pad_id=self._pad, pad_token="[PAD]"
+    )
+
+  @classmethod
+  def from_pretrained(cls, directory: str | Path) -> "Processor":
+    """Reads config.json and tokenizer.json.
+
+    Raises:
+      ExportError: no export.
+    """
+    directory = Path(directory)
+    config = read_config(read_json(directory / CONFIG), str(directory / CONFIG))
+    path = directory / "tokenizer.json"
+    if not path.is_file():
+      raise ExportError(f"{path}: missing, so {directory} is no whole export")
+    tokenizer = Tokenizer.from_file(str(path))
+    return cls(tokenizer, config.model.image_size, config.max_length)
+
+  def images(self, pictures: Sequence[Image.Image | str | Path]) -> Tensor:
+    """Pictures or their files, squeezed to a square: uint8 [B, S, S, 3].
+
+    Orientation marks of cameras are not followed, as in training.
+    """
+    side, made = self.image_size, []
+    for picture in pictures:
+      if not isinstance(picture, Image.Image):
+        picture = Image.open(picture)
+      picture = picture.convert("RGB").resize((side, side), Image.BICUBIC)
+      made.append(torch.from_numpy(np.array(picture)))
+    return torch.stack(made)
+
+  def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Token ids [B, N] and their mask, bool [B, N]; long texts are cut."""
+    encodings = self.tokenizer.encode_batch(list(texts))
+    ids = torch.tensor([encoding.ids for encoding in encodings])
+    return ids, ids != self._pad
+
+  def decode(self, ids: Tensor) -> list[str]:
+    """Texts of token ids [B, N], without special tokens."""
+    return self.tokenizer.decode_batch(ids.tolist())

@@ -1,0 +1,363 @@
+"""SLAN (Figure 2): two encoders, the self-locator and the heads.
+
+Axes: B images or pairs, Q proposals, R kept regions, N words, P phrases,
+D width, E embedding, h w sides of a map.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from slan_torch import grounding, word_map
+from slan_torch.bert import BertDecoder, BertEncoder, LanguageHead
+from slan_torch.checkpoint import Pretrained
+from slan_torch.detector import Detector
+from slan_torch.generation import Captioner
+from slan_torch.layers import Linear32, l2_normalize
+from slan_torch.locator import Located, Locator, box_position
+from slan_torch.pyramid import Pyramid, interpolate
+from slan_torch.region_filter import select_regions
+from slan_torch.resnet import ResNet
+from slan_torch.roi_align import roi_align
+from slan_torch.vit import Vit
+
+Arrays = dict[str, Tensor]
+# Bounds of what the losses learn, as training clips it, and where it starts.
+_TEMPERATURE = (0.001, 0.5)
+_PHRASE_SCALE = (1.0, 100.0)
+_STARTS = {"temperature": 0.07, "phrase_scale": 10.0}
+
+
+class ImageState(NamedTuple):
+  """All that a text needs to know of an image.
+
+  Attributes:
+    proposals: boxes [B, Q, 4], saliency_logit [B, Q], states [B, Q, d].
+    regions: after the filter: boxes [B, R, 4], embeddings [B, R, D], score
+      and mask and index [B, R].
+    pyramid: F_1..F_L, each [B, H_i, W_i, D].
+    word_map: [B, h, w, E'] unit vectors, or None.
+    appearance: mean colours of the finer grid and of the word map's, or None.
+    v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
+  """
+
+  proposals: Arrays
+  regions: Arrays
+  pyramid: tuple[Tensor, ...]
+  word_map: Tensor | None
+  appearance: tuple[Tensor, Tensor] | None
+  v: Tensor
+  embedding: Tensor
+
+
+class TextState(NamedTuple):
+  """All that an image needs to know of a text.
+
+  Attributes:
+    words: [B, N, D], E_0^T. mask: [B, N] bool, real tokens.
+    phrases: vectors [B, P, E'], head and mask [B, P]; or None.
+    embedding: [B, E] unit t_cls for ITC.
+  """
+
+  words: Tensor
+  mask: Tensor
+  phrases: Arrays | None
+  embedding: Tensor
+
+
+class SLANModel(Pretrained, Captioner, nn.Module):
+  """The model; `SLANModel.from_pretrained(DIR)` reads an export."""
+
+  def __init__(self, config):
+    """Builds the modules.
+
+    Args:
+      config: of `slan_torch.config.read_config`.
+    """
+    super().__init__()
+    self.config, cfg = config, config.model
+    self.cfg, row = cfg, config.backbone
+    if row.kind == "vit":
+      self.backbone = Vit(row, cfg.image_size)
+      channels = {row.patch: row.width}
+    else:
+      self.backbone = ResNet(row)
+      channels = _resnet_channels(row)
+    self.text = BertEncoder(cfg.text, cfg.width)
+    self.pyramid = Pyramid(cfg.pyramid, cfg.width, channels)
+    self.detector = Detector(cfg.detector, channels[max(channels)])
+    self.locator = Locator(cfg)
+    self.generator = BertDecoder(cfg.text, cfg.generator, cfg.width)
+    self.language_head = LanguageHead(cfg.text.vocab_size, cfg.width)
+    self.image_projection = Linear32(cfg.width, cfg.heads.embed_dim)
+    self.text_projection = Linear32(cfg.width, cfg.heads.embed_dim)
+    self.matching = Linear32(2 * cfg.width, 2)
+    if cfg.filter.add_query:
+      self.query_projection = nn.Linear(cfg.detector.width, cfg.width)
+    if cfg.word_map.enabled:
+      stride = cfg.word_map.stride
+      self._low = min(channels, key=lambda s: (abs(s - stride), s))
+      low = channels[self._low]
+      self.word_map = word_map.WordMap(low, cfg.word_map.width)
+      self.phrases = word_map.Phrases(cfg.word_map, cfg.width)
+    if cfg.heads.evidence:
+      self.evidence = Linear32(5, 2)
+    # What the contrastive losses learn beside the model.
+    self.objective = nn.ParameterDict(
+      {
+        name: nn.Parameter(torch.tensor(_STARTS[name]))
+        for name in config.learned
+      }
+    )
+    self.restore_constants()
+
+  def restore_constants(self) -> None:
+    """Makes the buffers that no file holds; a model of shapes needs it once."""
+    for name in ("mean", "std"):
+      value = torch.tensor(getattr(self.cfg, f"image_{name}"))
+      self.register_buffer(f"_{name}", value[:, None, None], persistent=False)
+
+  def encode_image(self, images: Tensor) -> ImageState:
+    """Vision encoder, pyramid, detector and region filter (3.1, 3.2).
+
+    Args:
+      images: uint8 [B, S, S, 3] RGB, or float [B, 3, S, S] normalised with the
+        mean and deviation of preprocessor_config.json.
+    """
+    cfg, mean, std = self.cfg, self._mean.float(), self._std.float()
+    if images.dtype == torch.uint8:
+      pixels = images.permute(0, 3, 1, 2).float() / 255
+      images = (pixels - mean) / std
+    else:
+      pixels = images.float() * std + mean
+    maps, low = self._maps(images.to(self.image_dtype))
+    v, pyramid = self.pyramid(maps)
+    proposals = self.detector(maps[max(maps)])
+    regions = self._filter(proposals, v)
+    words = appearance = None
+    if cfg.word_map.enabled:
+      words = self.word_map(low)
+      appearance = self._appearance(2 * pixels - 1, words.shape[1])
+    cls = _masked_mean(regions["embeddings"], regions["mask"])
+    embedding = l2_normalize(self.image_projection(cls))
+    return ImageState(
+      proposals, regions, pyramid, words, appearance, v, embedding
+    )
+
+  @property
+  def image_dtype(self) -> torch.dtype:
+    """The type that the model was moved to."""
+    return self.matching.weight.dtype
+
+  def _maps(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor | None]:
+    """The backbone's maps by stride, and the low-level one of the word map."""
+    if isinstance(self.backbone, Vit):
+      return self.backbone(images)
+    maps = self.backbone(images)
+    return maps, maps[self._low] if self.cfg.word_map.enabled else None
+
+  def _filter(self, proposals: Arrays, v: Tensor) -> Arrays:
+    """Algorithm 1, line 2; E_0^G of the kept regions only."""
+    cfg = self.cfg
+    regions = select_regions(
+      proposals["boxes"],
+      proposals["states"],
+      proposals["saliency_logit"].sigmoid(),
+      top=cfg.filter.top,
+      threshold=cfg.filter.threshold,
+      normalise=cfg.filter.normalise,
+    )
+    boxes, states = regions["boxes"], regions.pop("states")
+    place = boxes if cfg.adaptor.differentiable_boxes else boxes.detach()
+    sizes = cfg.adaptor.roi_size, cfg.adaptor.sampling_ratio
+    embedded = roi_align(v, place, *sizes).mean((2, 3))
+    if cfg.filter.add_query:
+      embedded = embedded + self.query_projection(states)
+    if cfg.filter.add_position:
+      embedded = embedded + box_position(boxes, cfg.width).to(embedded.dtype)
+    weight = regions["score"]
+    weight = weight if cfg.filter.saliency_gradient else weight.detach()
+    return {**regions, "embeddings": embedded * weight[..., None].to(v.dtype)}
+
+  def _appearance(
+    self, pixels: Tensor, side: int
+  ) -> tuple[Tensor, Tensor] | None:
+    """Mean colours [B, H, W, 3] in [-1, 1], fine and coarse."""
+    cfg, pixels = self.cfg.word_map, pixels.permute(0, 2, 3, 1)
+    if cfg.affinity == "none":
+      return None
+    fine = interpolate(pixels, side * cfg.affinity_upsample)
+    return fine, interpolate(pixels, side)
+
+  def encode_text(self, ids: Tensor, mask: Tensor) -> TextState:
+    """Text encoder (3.1): ids [B, N]; mask bool [B, N], real tokens."""
+    mask = mask.bool()
+    words = self.text(ids, mask)
+    embedding = l2_normalize(self.text_projection(words[:, 0]))
+    return TextState(words, mask, self.encode_phrases(ids, mask), embedding)
+
+  def encode_phrases(self, ids: Tensor, mask: Tensor) -> Arrays | None:
+    """Phrase vectors from static words alone, or None when switched off."""
+    if not self.cfg.word_map.enabled:
+      return None
+    content = word_map.content_tokens(ids, mask, self.cfg.text.function_ids)
+    return self.phrases(self.text.embeddings.word(ids), content)
+
+  def phrase_maps(
+    self, image: ImageState, text: TextState
+  ) -> tuple[Tensor, Tensor]:
+    """Similarity of aligned images and phrases at every place.
+
+    Returns:
+      Cosine [B, h, w, P], and, spread along the affinity, relative to the
+      phrase's own map [B, H, W, P].
+    """
+    raw = torch.einsum(
+      "bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"]
+    )
+    maps, cfg = raw, self.cfg.word_map
+    if image.appearance is not None:
+      maps = word_map.spread(
+        raw,
+        *image.appearance,
+        window=cfg.affinity_window,
+        scale=cfg.affinity_scale,
+        distance=cfg.affinity_distance,
+      )
+    return raw, word_map.relative(maps, raw)
+
+  def locate(self, image: ImageState, text: TextState) -> Located:
+    """Algorithm 1, lines 3 to 14, for aligned images and texts."""
+    maps = None
+    if text.phrases is not None:
+      maps = self.phrase_maps(image, text)[1], text.phrases["mask"]
+    return self.locator(
+      image.regions,
+      text.words,
+      text.mask,
+      word_map.inner_tokens(text.mask),
+      image.pyramid,
+      maps,
+    )
+
+  def box_fit(
+    self, image: ImageState, text: TextState, boxes: Tensor
+  ) -> Tensor:
+    """Soft IoU of boxes [B, R, 4] with every phrase's map: [B, R, P]."""
+    cfg, fine = self.cfg.adaptor, self.phrase_maps(image, text)[1]
+    extent = ((fine - cfg.extent_threshold) / cfg.extent_softness).sigmoid()
+    return word_map.soft_iou(extent, boxes)
+
+  def match(
+    self, image: ImageState, text: TextState, located: Located
+  ) -> Tensor:
+    """ITM logits of Eq. 4 from cat(v_cls, t_cls): [B, 2] float32."""
+    v_cls = _masked_mean(located.regions, image.regions["mask"])
+    t_cls = located.words[:, 0].float()
+    logits = self.matching(torch.cat([v_cls, t_cls], -1))
+    if self.cfg.heads.evidence:
+      evidence = self._evidence(image, text, located).detach()
+      logits = logits + self.evidence(evidence)
+    return logits
+
+  def _evidence(
+    self, image: ImageState, text: TextState, located: Located
+  ) -> Tensor:
+    """How well each phrase is found, on the map and in a region: [B, 5]."""
+    raw, _ = self.phrase_maps(image, text)
+    mask = text.phrases["mask"]
+    on_map = raw.amax((1, 2))
+    samples = self.cfg.adaptor.roi_size
+    in_region = roi_align(raw, located.boxes[:, -1], 1, samples)[:, :, 0, 0]
+    kept = image.regions["mask"][..., None]
+    in_region = in_region.masked_fill(~kept, -1.0).amax(1)
+    cosine = (image.embedding * text.embedding).sum(-1)
+    found = _mean_and_min(on_map, mask) + _mean_and_min(in_region, mask)
+    return 10 * torch.stack([*found, cosine], -1)
+
+  def itc(self, images: ImageState, texts: TextState) -> Tensor:
+    """Cosine of every image with every text: [I, T]."""
+    return images.embedding @ texts.embedding.T
+
+  def contrast(self, images: ImageState, texts: TextState) -> Tensor:
+    """ITC logits, cosine over the learned temperature (Eq. 5): [I, T]."""
+    tau = self.objective["temperature"].clamp(*_TEMPERATURE)
+    return self.itc(images, texts) / tau
+
+  def phrase_similarity(self, images: ImageState, texts: TextState) -> Tensor:
+    """Mean over phrases of the best place on the word map: [I, T]."""
+    maps, phrases = images.word_map.flatten(1, 2), texts.phrases
+    peak = torch.einsum("imd,tpd->itpm", maps, phrases["vectors"]).amax(-1)
+    weight = phrases["mask"].float()
+    total = torch.einsum("itp,tp->it", peak, weight)
+    return total / weight.sum(-1).clamp(min=1.0)
+
+  def phrase_contrast(self, images: ImageState, texts: TextState) -> Tensor:
+    """Logits of the phrase contrast, by the learned scale: [I, T]."""
+    scale = self.objective["phrase_scale"].clamp(*_PHRASE_SCALE)
+    return self.phrase_similarity(images, texts) * scale
+
+  def itm(self, images: ImageState, texts: TextState) -> Tensor:
+    """Log odds that aligned pairs match: [B]."""
+    logits = self.match(images, texts, self.locate(images, texts))
+    return logits[:, 1] - logits[:, 0]
+
+  def ground(self, image: Tensor, ids: Tensor, mask: Tensor) -> Arrays:
+    """Locates a caption's words; see `slan_torch.grounding.ground`."""
+    return grounding.ground(self, image, ids, mask)
+
+  def predict_words(self, words: Tensor) -> Tensor:
+    """Vocabulary logits of fused words (Eq. 7): [B, N, V] float32."""
+    return self.language_head(words, self.text.embeddings.word.weight)
+
+  def generate(
+    self, ids: Tensor, mask: Tensor, states: Tensor, states_mask: Tensor
+  ) -> Tensor:
+    """Next-token logits of the text decoder: [B, N, V] float32."""
+    words = self.generator(ids, mask.bool(), states, states_mask)
+    return self.language_head(words, self.generator.embeddings.word.weight)
+
+  def forward(self, images: Tensor, ids: Tensor, mask: Tensor) -> Arrays:
+    """What the pre-training losses need, for aligned images and texts.
+
+    Returns:
+      image_embedding and text_embedding [B, E]; itm_logits [B, 2]; boxes
+      [B, L + 1, R, 4] and region_mask [B, R]; word_logits [B, N, V], of the
+      fused words; caption_logits [B, N, V], of the next tokens.
+    """
+    image, text = self.encode_image(images), self.encode_text(ids, mask)
+    located = self.locate(image, text)
+    states = self.caption_states(image, located.regions)
+    return {
+      "image_embedding": image.embedding,
+      "text_embedding": text.embedding,
+      "itm_logits": self.match(image, text, located),
+      "boxes": located.boxes,
+      "region_mask": image.regions["mask"],
+      "word_logits": self.predict_words(located.words),
+      "caption_logits": self.generate(ids, mask, *states),
+    }
+
+
+def _resnet_channels(row) -> dict[int, int]:
+  """Stride -> channels of the maps of a residual network."""
+  channels, stride = {2: row.stem_width}, 2
+  if row.stem == "imagenet":
+    stride = 4
+  for i, width in enumerate(row.widths):
+    stride *= 2 if i else row.first_stride
+    channels[stride] = width
+  return channels
+
+
+def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+  """Mean over the kept regions, float32: [B, R, D] -> [B, D]."""
+  weight = mask.float()[..., None]
+  return (x.float() * weight).sum(1) / weight.sum(1).clamp(min=1.0)
+
+
+def _mean_and_min(score: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+  weight = mask.float()
+  mean = (score * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)
+  return mean, score.masked_fill(~mask, 1.0).amin(-1)

@@ -1,0 +1,210 @@
+"""Additions to the paper: phrases matched on a low-level feature map.
+
+Axes: B batch, N tokens, P phrases, D width, C channels, h w sides of the map,
+H W sides of the finer map.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slan_torch.layers import l2_normalize
+
+
+class WordMap(nn.Module):
+  """Unit vectors of the low-level map, without any top-down path."""
+
+  def __init__(self, channels: int, width: int):
+    super().__init__()
+    self.input = nn.Linear(channels, width)
+    self.norm = nn.LayerNorm(width, eps=1e-6)
+    self.up, self.down = nn.Linear(width, width), nn.Linear(width, width)
+    self.out = nn.Linear(width, width)
+
+  def forward(self, low: Tensor) -> Tensor:
+    """Args: low [B, h, w, C]. Returns [B, h, w, width] float32."""
+    x = self.input(low)
+    x = x + self.down(F.gelu(self.up(self.norm(x))))
+    return l2_normalize(self.out(x))
+
+
+class Compose(nn.Module):
+  """A matrix for each place in a phrase: [..., window, D] -> [..., width]."""
+
+  def __init__(self, window: int, inputs: int, width: int):
+    super().__init__()
+    scale = (window * inputs) ** -0.5
+    self.weight = nn.Parameter(torch.randn(window, inputs, width) * scale)
+
+  def forward(self, x: Tensor) -> Tensor:
+    return torch.einsum("...kd,kde->...e", x, self.weight)
+
+
+class Phrases(nn.Module):
+  """One unit vector per noun phrase, from static word embeddings."""
+
+  def __init__(self, cfg, width: int):
+    super().__init__()
+    self.cfg = cfg
+    self.compose = Compose(cfg.phrase_window, width, cfg.width)
+
+  def forward(self, embeddings: Tensor, content: Tensor) -> dict[str, Tensor]:
+    """Composes the words of each phrase, each weighed by its place.
+
+    Args:
+      embeddings: [B, N, D] word embeddings, without context or position.
+      content: [B, N] bool, as `content_tokens` returns it.
+
+    Returns:
+      vectors: [B, P, width] float32, unit length (zero where none);
+      head: [B, P] token of the phrase's last word; mask: [B, P] bool.
+    """
+    head, mask = phrase_heads(content, self.cfg.phrases)
+    back = torch.arange(self.cfg.phrase_window, device=head.device)
+    index = head[..., None] - back
+    place = index.clamp(min=0)
+    inside = content.gather(1, place.flatten(1)).view_as(place) & (index >= 0)
+    # A phrase ends at the first function word to its left.
+    inside = inside.long().cumprod(-1).bool() & mask[..., None]
+    rows = torch.arange(len(head), device=head.device)[:, None, None]
+    words = embeddings[rows, place].masked_fill(~inside[..., None], 0.0)
+    vectors = l2_normalize(self.compose(words))
+    return {"vectors": vectors, "head": head, "mask": mask}
+
+
+def content_tokens(
+  ids: Tensor, mask: Tensor, function_ids: tuple[int, ...]
+) -> Tensor:
+  """Tokens that belong to phrases: real ones that are no function words.
+
+  A text of function words alone counts as content, so that every text has a
+  phrase.
+
+  Args:
+    ids: [B, N]. mask: [B, N] bool, real tokens. function_ids: token ids.
+
+  Returns:
+    [B, N] bool.
+  """
+  table = torch.tensor(function_ids, dtype=ids.dtype, device=ids.device)
+  inner = inner_tokens(mask)
+  content = inner & ~torch.isin(ids, table)
+  return torch.where(content.any(-1, keepdim=True), content, inner)
+
+
+def inner_tokens(mask: Tensor) -> Tensor:
+  """Real tokens but the first, [CLS], and the last, [SEP]: [B, N] bool."""
+  first = torch.arange(mask.shape[1], device=mask.device) > 0
+  return mask & F.pad(mask[:, 1:], (0, 1)) & first
+
+
+def phrase_heads(content: Tensor, count: int) -> tuple[Tensor, Tensor]:
+  """The last token of each run of content tokens, first runs first.
+
+  Args:
+    content: [B, N] bool.
+    count: P, slots; later runs are left out.
+
+  Returns:
+    head: [B, P] token index, and mask: [B, P] bool.
+  """
+  is_head = content & ~F.pad(content[:, 1:], (0, 1))
+  mask, index = is_head.to(torch.uint8).sort(descending=True, stable=True)
+  mask, index = mask[:, :count].bool(), index[:, :count]
+  return index.masked_fill(~mask, 0), mask
+
+
+def spread(
+  maps: Tensor,
+  fine: Tensor,
+  coarse: Tensor,
+  *,
+  window: int,
+  scale: float,
+  distance: float,
+) -> Tensor:
+  """Spreads similarities to the finer cells that look alike and are near.
+
+  Each fine cell takes the mean over the map's cells around it, weighted by
+  exp(-scale * unlike - distance * far): joint bilateral upsampling.
+
+  Args:
+    maps: [B, h, w, P] similarities.
+    fine: [B, h * n, w * n, C] appearance on the finer grid.
+    coarse: [B, h, w, C] appearance on the map's grid.
+    window: side of the neighbourhood in cells of the map, odd.
+    scale: per squared difference of appearance.
+    distance: per squared distance, the image side being 2.
+
+  Returns:
+    [B, h * n, w * n, P] float32.
+  """
+  _, h, w, _ = maps.shape
+  times, reach = fine.shape[1] // h, window // 2
+  values = torch.cat([maps, torch.ones_like(maps[..., :1])], -1)
+  fine, coarse, values = (x.permute(0, 3, 1, 2) for x in (fine, coarse, values))
+  fine = fine.unflatten(3, (w, times)).unflatten(2, (h, times))
+  border = (reach,) * 4
+  coarse, values = F.pad(coarse, border), F.pad(values, border)
+  inner = torch.arange(times, dtype=torch.float32, device=maps.device)
+  inner = (inner + 0.5) / times - 0.5
+  total = 0.0
+  for dy in range(window):
+    for dx in range(window):
+
+      def shifted(x: Tensor, dy: int = dy, dx: int = dx) -> Tensor:
+        return x[:, :, dy : dy + h, None, dx : dx + w, None]
+
+      unlike = (fine - shifted(coarse)).square().sum(1, keepdim=True)
+      down = ((inner - (dy - reach)) * (2 / h)).square()[:, None, None]
+      right = ((inner - (dx - reach)) * (2 / w)).square()
+      weight = (-scale * unlike - distance * (down + right)).exp()
+      total = total + weight * shifted(values)
+  total = total.flatten(4, 5).flatten(2, 3)
+  mean = total[:, :-1] / total[:, -1:].clamp(min=1e-9)
+  return mean.permute(0, 2, 3, 1)
+
+
+def relative(maps: Tensor, coarse: Tensor) -> Tensor:
+  """Each map between its median (0) and its maximum (1).
+
+  Args:
+    maps: [B, H, W, P] similarities on the finer grid.
+    coarse: [B, h, w, P] before spreading, whose median is cheaper to find.
+
+  Returns:
+    [B, H, W, P]; zero for a flat map.
+  """
+  cells = coarse.flatten(1, 2).sort(1).values
+  count = cells.shape[1]
+  low = (cells[:, (count - 1) // 2] + cells[:, count // 2]) / 2
+  low = low[:, None, None]
+  high = maps.amax((1, 2), keepdim=True)
+  return (maps - low) / (high - low).clamp(min=1e-6)
+
+
+def soft_iou(extent: Tensor, boxes: Tensor) -> Tensor:
+  """Overlap of boxes with soft masks, over their union.
+
+  Args:
+    extent: [B, h, w, P] in [0, 1], how much a cell belongs to a phrase.
+    boxes: [B, R, 4] cxcywh in [0, 1] of the image.
+
+  Returns:
+    [B, R, P] float32 in [0, 1].
+  """
+  rows = _coverage(boxes[..., 1], boxes[..., 3], extent.shape[1])
+  columns = _coverage(boxes[..., 0], boxes[..., 2], extent.shape[2])
+  bands = torch.einsum("brh,bhwp->brwp", rows, extent)
+  inside = torch.einsum("brw,brwp->brp", columns, bands)
+  area = (rows.sum(-1) * columns.sum(-1))[..., None]
+  total = extent.sum((1, 2))[:, None]
+  return inside / (area + total - inside).clamp(min=1e-6)
+
+
+def _coverage(centre: Tensor, size: Tensor, cells: int) -> Tensor:
+  """Covered part of each cell along one axis: [B, R, cells]."""
+  low = (centre - size / 2)[..., None] * cells
+  high = (centre + size / 2)[..., None] * cells
+  left = torch.arange(cells, dtype=torch.float32, device=centre.device)
+  return (high.minimum(left + 1) - low.maximum(left)).clamp(0, 1)
