@@ -13,6 +13,7 @@ REQUIREMENTS = [
   "absl-py>=2.1",
   "array_record>=0.8.1",
   "etils[epath]>=1.12",
+  "flatbuffers>=24.3",
   "flax>=0.12,<0.13",
   "grain>=0.2.14,<0.3",
   "jax>=0.10.1,<0.12",
@@ -73,6 +74,7 @@ setup(
       "slan-train=slan_jax.jobs.train:main",
       "slan-eval=slan_jax.jobs.evaluate:main",
       "slan-report=slan_jax.jobs.report:main",
+      "slan-export=slan_jax.jobs.export:main",
     ]
   },
   classifiers=[

@@ -55,6 +55,7 @@ class TextEncoder:
     self.cls_id = numbers["[CLS]"]
     self.sep_id = numbers["[SEP]"]
     self.mask_id = numbers["[MASK]"]
+    self.unk_id = numbers["[UNK]"]
     self.special_ids = tuple(numbers.values())
     self.max_length = max_length
     self.vocab_size = tokenizer.get_vocab_size()
@@ -110,6 +111,13 @@ class TextEncoder:
     low, high = np.array(spans, int).reshape(-1, 2).T[..., None]
     inside = (starts < high) & (ends > low)
     return inside & ~np.array(encoding.special_tokens_mask, bool)
+
+  def to_json(self) -> str:
+    """The tokenizer as tokenizer.json holds it, without the fixed length."""
+    bare = Tokenizer.from_str(self._tokenizer.to_str())
+    bare.no_truncation()
+    bare.no_padding()
+    return bare.to_str(pretty=True)
 
   def decode(self, ids: Sequence[int]) -> str:
     """The text of token numbers, without special tokens."""

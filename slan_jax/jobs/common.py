@@ -1,5 +1,6 @@
 """What every job does before and after its own work."""
 
+import argparse
 import logging
 import os
 import sys
@@ -59,13 +60,36 @@ def launch(job: Callable[[], int | None]) -> None:
   Args:
     job: the work; returns an exit code, None for 0.
   """
+
+  def whole() -> int | None:
+    _parse()
+    if _DISTRIBUTED.value:
+      jax.distributed.initialize()
+    return job()
+
+  _leave(whole)
+
+
+def launch_parsed(
+  parser: argparse.ArgumentParser,
+  job: Callable[[argparse.Namespace], int | None],
+) -> None:
+  """As `launch`, for a job on one host with arguments of its own.
+
+  Args:
+    parser: knows them all.
+    job: the work, given them.
+  """
+  arguments = parser.parse_args()
+  flags.FLAGS(sys.argv[:1])
+  _leave(lambda: job(arguments))
+
+
+def _leave(job: Callable[[], int | None]) -> None:
   name = Path(sys.argv[0]).name
   debug = "--debug" in sys.argv  # also when the flags do not parse
   try:
-    _parse()
     _log_to_terminal()
-    if _DISTRIBUTED.value:
-      jax.distributed.initialize()
     code = job()
   except NonFiniteError as error:
     code = _explain(name, error, debug, FALLS_SHORT)

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from configs import pretrain
-from slan_jax.interop import exported
+from slan_jax.interop import exported, verify
 from slan_jax.jobs.typed import to_dataclass
 from slan_jax.models import config, pyramid, resnet, vit
+from slan_jax.models.slan import Slan
+from slan_jax.tasks import grounding
 from slan_torch import SLANModel, neighbours
 from slan_torch import pyramid as torch_pyramid
 from slan_torch import vit as torch_vit
@@ -59,16 +61,35 @@ CASES = [
 def test_every_output_agrees(argument, overrides):
   cfg = pair.config(argument, **overrides)
   tree = pair.params(cfg)
-  inputs = pair.inputs(cfg)
-  ours = pair.flat(pair.run_jax(cfg, tree, *inputs))
-  theirs = pair.flat(pair.run_torch(pair.torch_model(cfg, tree), *inputs))
-  gaps = pair.worst(ours, theirs)
+  ours = pair.run_jax(cfg, tree)
+  theirs = pair.run_torch(pair.torch_model(cfg, tree))
+  gaps = verify.differences(ours, theirs)
   assert max(gaps.values()) <= RELATIVE, gaps
-  boxes = "['located']['boxes']"
-  assert np.abs(ours[boxes] - theirs[boxes]).max() * 224 <= PIXELS
-  # Regions move and words matter, or agreement would prove nothing.
-  assert np.ptp(ours[boxes][:, -1] - ours[boxes][:, 0]) > 1e-3
-  assert np.ptp(ours["['itm']"]) > 1e-3
+  boxes = ours["boxes"]
+  assert np.abs(boxes - theirs["boxes"]).max() * 224 <= PIXELS
+  # Regions move and texts matter, or agreement would prove nothing.
+  assert np.ptp(boxes[:, -1] - boxes[:, 0]) > 1e-3
+  assert np.ptp(ours["itm_logits"][:, 1] - ours["itm_logits"][:, 0]) > 1e-3
+
+
+@pytest.mark.parametrize("argument", PRESETS)
+def test_grounding_agrees(argument):
+  """Scores of regions for words, from one located pair."""
+  cfg = pair.config(argument)
+  tree = pair.params(cfg)
+  images, ids, mask = pair.inputs(cfg)
+  ours = jax.jit(grounding.predictions(Slan(cfg))["ground"])(
+    tree, images, ids, mask
+  )
+  model = pair.torch_model(cfg, tree)
+  with torch.no_grad():
+    theirs = model.ground(*(torch.tensor(x) for x in (images, ids, mask)))
+  assert set(ours) == set(theirs)
+  for name, mine in ours.items():
+    scale = float(np.abs(mine).max())
+    np.testing.assert_allclose(
+      mine, theirs[name], rtol=0, atol=RELATIVE * scale, err_msg=name
+    )
 
 
 @pytest.mark.parametrize("name", sorted(pretrain.FULL))

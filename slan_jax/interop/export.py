@@ -1,0 +1,119 @@
+"""A trained model as a directory that Hugging Face tools and torch read."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.numpy import save_file
+
+from slan_jax.interop import exported
+from slan_jax.models import config
+
+# Name in a tokenizer's configuration -> mark.
+_MARKS = {
+  "pad_token": "[PAD]",
+  "unk_token": "[UNK]",
+  "cls_token": "[CLS]",
+  "sep_token": "[SEP]",
+  "mask_token": "[MASK]",
+}
+
+
+class Trained(NamedTuple):
+  """What an export is made of.
+
+  Attributes:
+    model: complete, vocabulary included.
+    params: {"slan": ..., "objective": ...}.
+    tokenizer: text of tokenizer.json.
+    token_ids: of pad, unk, cls, sep and mask.
+    max_length: tokens of every text.
+    captions: whether the text decoder was trained.
+    card: text of the model card.
+    training: the whole configuration of the run, as JSON values.
+  """
+
+  model: config.Slan
+  params: Any
+  tokenizer: str
+  token_ids: dict[str, int]
+  max_length: int
+  captions: bool
+  card: str
+  training: dict[str, Any]
+
+  @property
+  def learned(self) -> tuple[str, ...]:
+    """Names of what the objective learned."""
+    return tuple(sorted(self.params["objective"]))
+
+
+def write_weights(directory: Path, trained: Trained, dtype: str) -> None:
+  """Writes model.safetensors and the model card.
+
+  Args:
+    directory: exists.
+    trained: the model.
+    dtype: key of `exported.DTYPES`.
+
+  Raises:
+    ValueError: a value does not fit into the type.
+  """
+  tensors = exported.to_tensors(trained.params, dtype)
+  path = directory / exported.WEIGHTS
+  save_file(tensors, path, metadata={"format": "pt"})
+  path.chmod(0o644)  # the library lets only the owner read
+  (directory / "README.md").write_text(trained.card, "utf-8")
+
+
+def write_companions(directory: Path, trained: Trained, dtype: str) -> None:
+  """Writes what every format has: configurations and tokenizer.
+
+  Args:
+    directory: exists.
+    trained: the model.
+    dtype: of the weights.
+  """
+  values = exported.config_values(
+    trained.model,
+    max_length=trained.max_length,
+    token_ids=trained.token_ids,
+    captions=trained.captions,
+    learned=trained.learned,
+    dtype=dtype,
+  )
+  _write_json(directory / "config.json", values)
+  _write_json(directory / "training_config.json", trained.training)
+  _write_json(directory / "preprocessor_config.json", _images(trained.model))
+  _write_json(directory / "tokenizer_config.json", _texts(trained.max_length))
+  _write_json(directory / "special_tokens_map.json", _MARKS)
+  (directory / "tokenizer.json").write_text(trained.tokenizer, "utf-8")
+
+
+def _images(model: config.Slan) -> dict[str, Any]:
+  """preprocessor_config.json: squeezed to a square, bicubic, normalised."""
+  return {
+    "image_processor_type": "ViTImageProcessor",
+    "do_convert_rgb": True,
+    "do_resize": True,
+    "size": {"height": model.image_size, "width": model.image_size},
+    "resample": 3,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": list(model.image_mean),
+    "image_std": list(model.image_std),
+  }
+
+
+def _texts(max_length: int) -> dict[str, Any]:
+  return {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "model_max_length": max_length,
+    "padding_side": "right",
+    **_MARKS,
+  }
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+  path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
