@@ -75,6 +75,7 @@ setup(
       "slan-eval=slan_jax.jobs.evaluate:main",
       "slan-report=slan_jax.jobs.report:main",
       "slan-export=slan_jax.jobs.export:main",
+      "slan-predict=slan_jax.jobs.predict:main",
     ]
   },
   classifiers=[

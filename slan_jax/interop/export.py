@@ -74,6 +74,16 @@ def write_companions(directory: Path, trained: Trained, dtype: str) -> None:
     trained: the model.
     dtype: of the weights.
   """
+  _write_json(directory / "config.json", config_values(trained, dtype))
+  _write_json(directory / "training_config.json", trained.training)
+  _write_json(directory / "preprocessor_config.json", _images(trained.model))
+  _write_json(directory / "tokenizer_config.json", _texts(trained.max_length))
+  _write_json(directory / "special_tokens_map.json", _MARKS)
+  (directory / "tokenizer.json").write_text(trained.tokenizer, "utf-8")
+
+
+def config_values(trained: Trained, dtype: str) -> dict[str, Any]:
+  """config.json of an export."""
   values = exported.config_values(
     trained.model,
     max_length=trained.max_length,
@@ -82,12 +92,7 @@ def write_companions(directory: Path, trained: Trained, dtype: str) -> None:
     learned=trained.learned,
     dtype=dtype,
   )
-  _write_json(directory / "config.json", values)
-  _write_json(directory / "training_config.json", trained.training)
-  _write_json(directory / "preprocessor_config.json", _images(trained.model))
-  _write_json(directory / "tokenizer_config.json", _texts(trained.max_length))
-  _write_json(directory / "special_tokens_map.json", _MARKS)
-  (directory / "tokenizer.json").write_text(trained.tokenizer, "utf-8")
+  return json.loads(json.dumps(values))  # tuples as the lists of a file
 
 
 def _images(model: config.Slan) -> dict[str, Any]:

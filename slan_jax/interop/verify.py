@@ -1,7 +1,6 @@
 """The JAX model beside its twin in PyTorch: every output of both, compared."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -50,18 +49,6 @@ def outputs_of_torch(model: Any, images: Any, ids: Any, mask: Any) -> Outputs:
   with torch.no_grad():
     found = _outputs(call, model.caption_states, *inputs)
   return {name: value.numpy() for name, value in found.items()}
-
-
-def read_torch(directory: Path) -> Any:
-  """The `slan_torch.SLANModel` of an export.
-
-  Raises:
-    ImportError: torch is not installed.
-    ExportError: no export.
-  """
-  from slan_torch import SLANModel
-
-  return SLANModel.from_pretrained(directory)
 
 
 def _memory(image: ImageState, regions: jax.Array) -> tuple:

@@ -11,6 +11,7 @@ from slan_jax.evaluation.report import read_report
 from slan_jax.interop import export, exported, stablehlo, verify
 from slan_jax.interop.card import model_card
 from slan_jax.interop.directory import written_whole
+from slan_jax.interop.twin import read_twin
 from slan_jax.jobs import common, evaluate, workdir
 from slan_jax.jobs.experiment import make_task, read_tokenizer
 from slan_jax.models.slan import Slan
@@ -130,7 +131,7 @@ def compare(output: Path, trained: export.Trained) -> int:
     ValueError: torch is not installed.
   """
   try:
-    twin = verify.read_torch(output)
+    twin = read_twin(output)
   except ImportError as error:
     raise ValueError(
       "--verify needs torch: pip install slan_jax[torch]"

@@ -1,0 +1,236 @@
+"""A user's pictures and texts: answers as JSON lines, errors as sentences."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.vocabulary import words_tokenizer
+from slan_jax.input.errors import InputError
+from slan_jax.interop import export
+from slan_jax.interop.problems import LoadError
+from slan_jax.jobs import predict
+from slan_jax.jobs.predictor import Predictor, is_export, read_trained
+from slan_torch import Processor, SLANModel
+from tests.slan_torch import pair
+
+WORDS = ("a", "red", "circle", "above", "blue", "square", "the")
+TEXT = "a red circle above the blue square"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+  """An export of the small model with a tokenizer of a few words."""
+  directory = tmp_path_factory.mktemp("model")
+  tokenizer = words_tokenizer(WORDS)
+  cfg = pair.config(
+    "scenes",
+    model__text__vocab_size=tokenizer.get_vocab_size(),
+    model__text__layers=1,
+    model__adaptor__levels=1,
+  )
+  trained = export.Trained(
+    model=cfg,
+    params=pair.params(cfg),
+    tokenizer=tokenizer.to_str(),
+    token_ids=pair.TOKENS,
+    max_length=12,
+    captions=True,
+    card="",
+    training={},
+  )
+  export.write_companions(directory, trained, "float32")
+  export.write_weights(directory, trained, "float32")
+  return directory
+
+
+@pytest.fixture(scope="module")
+def predictor(model):
+  """One for all tests: what is compiled stays compiled."""
+  return Predictor(read_trained(model, "last"), batch=4, progress=False)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+  rng = np.random.default_rng(0)
+  folder = tmp_path / "pictures"
+  (folder / "more").mkdir(parents=True)
+  for name in ("a.png", "b.jpg", "more/c.png"):
+    array = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    Image.fromarray(array).save(folder / name)
+  return folder
+
+
+def ask(predictor, monkeypatch, capsys, verb, *given):
+  monkeypatch.setattr(predict, "read_trained", lambda *_: None)
+  monkeypatch.setattr(predict, "Predictor", lambda *_, **__: predictor)
+  arguments = [verb, "--model", "m", *map(str, given)]
+  assert predict.predict(predict._parser().parse_args(arguments)) == 0
+  out, err = capsys.readouterr()
+  return [json.loads(line) for line in out.splitlines()], err
+
+
+def test_scores_are_those_of_torch(
+  model, predictor, pictures, monkeypatch, capsys
+):
+  """The whole way, pixels and words included, in both frameworks."""
+  paths = [pictures / "a.png", pictures / "b.jpg"]
+  lines, _ = ask(
+    predictor, monkeypatch, capsys, "score",
+    "--image", *paths, "--text", TEXT, "a circle",
+  )  # fmt: skip
+  assert [(x["image"], x["text"]) for x in lines] == [
+    (str(path), text) for path in paths for text in (TEXT, "a circle")
+  ]
+  twin, processor = SLANModel, Processor
+  twin, processor = (x.from_pretrained(model) for x in (twin, processor))
+  # PNG alone: decoders of JPEG differ by a step of grey.
+  images = twin.encode_image(processor.images(paths[:1]))
+  texts = twin.encode_text(*processor.texts([TEXT]))
+  assert abs(twin.itc(images, texts).item() - lines[0]["itc"]) < 1e-5
+  match = twin.itm(images, texts).sigmoid().item()
+  assert abs(match - lines[0]["match"]) < 1e-5
+
+
+def test_retrieval_keeps_what_it_encoded(
+  predictor, pictures, monkeypatch, capsys
+):
+  def find(*more):
+    given = ("--images", pictures, "--text", TEXT, "blue square", *more)
+    return ask(predictor, monkeypatch, capsys, "retrieve", *given)[0]
+
+  encoded = []
+  whole = predictor.embeddings
+  monkeypatch.setattr(
+    predictor, "embeddings",
+    lambda paths: encoded.append([p.name for p in paths]) or whole(paths),
+  )  # fmt: skip
+  first = find("--top", 2)
+  assert [(x["text"], x["rank"]) for x in first] == [
+    (TEXT, 1), (TEXT, 2), ("blue square", 1), ("blue square", 2),
+  ]  # fmt: skip
+  assert first[0]["match"] >= first[1]["match"]
+  assert find("--top", 2) == first
+  assert encoded == [["a.png", "b.jpg", "c.png"]]
+
+  (pictures / "b.jpg").unlink()
+  Image.new("RGB", (30, 30), "red").save(pictures / "d.png")
+  (pictures / "e.png").write_bytes(b"no picture")
+  later = find()
+  assert encoded[1:] == [["d.png"]]
+  names = {line["image"].rsplit("/", 1)[1] for line in later}
+  assert names == {"a.png", "c.png", "d.png"}
+
+  # Only as many as asked for are looked at again; the rest follow by ITC.
+  one = [x for x in find("--rerank", 1) if x["text"] == TEXT]
+  assert one[0]["match"] is not None and one[1]["match"] is None
+  assert one[0]["itc"] >= one[1]["itc"] >= one[2]["itc"]
+
+
+def test_phrases_are_boxed_and_drawn(
+  predictor, pictures, tmp_path, monkeypatch, capsys
+):
+  given = ("--image", pictures / "a.png", "--text", TEXT)
+  drawn = tmp_path / "drawn.png"
+  lines, _ = ask(
+    predictor, monkeypatch, capsys, "ground", *given, "--draw", drawn
+  )
+  assert [line["phrase"] for line in lines] == ["red circle", "blue square"]
+  for line in lines:
+    assert TEXT[line["start"] : line["end"]] == line["phrase"]
+    left, top, right, bottom = line["box"]
+    assert 0 <= left < right <= 60 and 0 <= top < bottom <= 40
+  with Image.open(drawn) as picture:
+    assert picture.size[0] > 300
+  lines, _ = ask(
+    predictor, monkeypatch, capsys, "ground", *given, "--phrase", "Blue"
+  )
+  assert [line["phrase"] for line in lines] == ["blue"]
+  with pytest.raises(FileExistsError, match="--force"):
+    ask(predictor, monkeypatch, capsys, "ground", *given, "--draw", drawn)
+
+
+def test_captions(predictor, pictures, monkeypatch, capsys):
+  given = ("--image", pictures / "a.png", pictures / "b.jpg", "--longest", 3)
+  lines, _ = ask(predictor, monkeypatch, capsys, "caption", *given)
+  assert [set(line) for line in lines] == [{"image", "caption"}] * 2
+  untrained = predictor.trained._replace(captions=False)
+  monkeypatch.setattr(predictor, "trained", untrained)
+  with pytest.raises(ValueError, match=r"objective\.lm"):
+    ask(predictor, monkeypatch, capsys, "caption", *given)
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [("  ", "empty"), ("кот", "no word of 'кот'"), ("...", "no word|known")],
+)
+def test_texts_that_mean_nothing(predictor, text, message):
+  if text == "...":  # marks are known letters of this tokenizer
+    assert predictor.words([text]).notes == [[]]
+    return
+  with pytest.raises(InputError, match=message):
+    predictor.words([text])
+
+
+def test_what_was_not_read_is_said(predictor, pictures, monkeypatch, capsys):
+  given = ("--image", pictures / "a.png", "--text", "red кот " + TEXT * 2)
+  _, err = ask(predictor, monkeypatch, capsys, "score", *given)
+  assert "1 unknown words" in err and "text cut off" in err
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"--image": "missing.png"}, "missing.png"),
+    ({"--image": "broken.png"}, "broken.png"),
+    ({"--image": "tiny.png"}, "under 8 pixels"),
+    ({"--draw": "out.jpg"}, r"ends in \.png"),
+    ({"--draw": "nowhere/out.png"}, "no folder to write to"),
+    ({"--phrase": "green"}, "not part of"),
+  ],
+)
+def test_bad_input_is_named(
+  predictor, pictures, monkeypatch, capsys, changes, message
+):
+  (pictures / "broken.png").write_bytes(b"\x89PNG broken")
+  Image.new("RGB", (4, 4)).save(pictures / "tiny.png")
+  given = {"--image": "a.png", "--text": TEXT} | changes
+  for key in ("--image", "--draw"):
+    if key in given:
+      given[key] = str(pictures / given[key])
+  before = sorted(pictures.rglob("*"))
+  with pytest.raises((ValueError, OSError, InputError), match=message):
+    ask(
+      predictor, monkeypatch, capsys, "ground",
+      *(part for item in given.items() for part in item),
+    )  # fmt: skip
+  assert sorted(pictures.rglob("*")) == before
+
+
+def test_an_enormous_picture_is_not_decoded(pictures, monkeypatch, predictor):
+  monkeypatch.setattr("slan_jax.input.files.LARGEST", 100)
+  with pytest.raises(InputError, match="60 x 40 pixels"):
+    predictor.embeddings([pictures / "a.png"])
+
+
+def test_exit_code_of_bad_input(tmp_path, monkeypatch, capsys):
+  given = ["slan-predict", "score", "--model", str(tmp_path), "--image", "x"]
+  monkeypatch.setattr(sys, "argv", [*given, "--text", "y"])
+  with pytest.raises(SystemExit) as found:
+    predict.main()
+  assert found.value.code == 2
+  assert "not the work directory" in capsys.readouterr().err
+
+
+def test_damaged_exports_are_named(model, tmp_path):
+  assert is_export(model) and not is_export(tmp_path)
+  values = json.loads((model / "config.json").read_text())
+  del values["model"]["adaptor"]["grid"]
+  (tmp_path / "config.json").write_text(json.dumps(values))
+  with pytest.raises(LoadError, match=r"another version.*adaptor\.grid"):
+    read_trained(tmp_path, "last")
+  (tmp_path / "config.json").write_text((model / "config.json").read_text())
+  with pytest.raises(LoadError, match=r"holds none of|safetensors"):
+    read_trained(tmp_path, "last")
