@@ -15,6 +15,8 @@ _STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 2em; max-width: 1200px; }
 .samples { display: flex; flex-wrap: wrap; gap: 1.5em; }
 .sample { width: 360px; } .sample svg { width: 100%; height: auto; }
+.pictures { display: flex; flex-wrap: wrap; gap: 4px; align-items: start; }
+.sample .many svg { width: 178px; }
 .name { color: #666; font-size: 12px; overflow-wrap: anywhere; }
 ul { margin: .3em 0; padding-left: 1.2em; } .plots img { max-width: 33%; }
 rect { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
@@ -66,8 +68,10 @@ def _sample(record: Mapping[str, Any]) -> str:
     lines.append(f"{_text(text)} <b>{'true' if true else 'false'}</b>")
   items = "".join(f"<li>{line}</li>" for line in lines)
   size = f"{record['width']}x{record['height']}"
+  kind = "pictures many" if len(pictures) > 1 else "pictures"
   return (
-    f'<div class="sample">{"".join(pictures)}<div class="name">'
+    f'<div class="sample"><div class="{kind}">{"".join(pictures)}</div>'
+    f'<div class="name">'
     f"{_text(record['id'])}, {size}</div><ul>{items}</ul></div>"
   )
 

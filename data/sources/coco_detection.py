@@ -4,8 +4,9 @@ annotations/instances_train2017.json   train2017/*.jpg
 annotations/instances_val2017.json     val2017/*.jpg
 """
 
+import argparse
 import json
-from typing import Any
+from typing import Any, Self
 
 from etils import epath
 from tokenizers import Tokenizer
@@ -15,16 +16,23 @@ from data.listing import Listing, in_order, read_json
 from data.row import ObjectRow, Problem, Row
 from data.row_source import RowSource
 from data.source import stated_size
-from data.vocabulary import words_tokenizer
+from data.vocabulary import learned_tokenizer
 
 CATEGORIES = "categories.json"
-_PROMPT = "detect"
+_PROMPT = "detect: "
 
 
 class CocoDetection(RowSource):
   """COCO's pictures and boxes, without captions."""
 
   files = (CATEGORIES,)
+  vocab_size = 8_000
+
+  @classmethod
+  def from_options(cls, options: argparse.Namespace) -> Self:
+    made = cls(options.source)
+    made.vocab_size = getattr(options, "vocab_size", cls.vocab_size)
+    return made
 
   def read_listing(self) -> Listing:
     return read_detection(self.root)
@@ -32,8 +40,8 @@ class CocoDetection(RowSource):
   def tokenizer(self) -> Tokenizer:
     """The words of a prompt that lists the classes."""
     named = json.loads(self.texts()[CATEGORIES])
-    words = " ".join(category["name"] for category in named).lower()
-    return words_tokenizer([_PROMPT, *words.split()])
+    prompt = _PROMPT + ", ".join(category["name"] for category in named)
+    return learned_tokenizer([prompt], self.vocab_size)
 
 
 def read_detection(root: epath.Path) -> Listing:

@@ -163,6 +163,7 @@ def _add(
       phrases=(*earlier.phrases, *phrases),
       objects=earlier.objects + row.objects,
       questions=earlier.questions + row.questions,
+      notes=earlier.notes + row.notes,
     )
 
 

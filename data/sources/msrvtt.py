@@ -15,7 +15,9 @@ from data.errors import PreparationError
 from data.listing import Listing, first_file, plain, read_json, read_lines
 from data.row import Problem, Row
 from data.row_source import RowSource
+from data.source import at_least
 
+_DATA = "MSRVTT_data.json"
 _TEST = "MSRVTT_JSFUSION_test.csv"
 _TRAIN = "MSRVTT_train.9k.csv"
 
@@ -28,10 +30,15 @@ class MsrVtt(RowSource):
 
   @classmethod
   def add_options(cls, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--frames", type=int, default=8, help="of each video")
+    parser.add_argument(
+      "--frames", type=at_least(1), default=8, help="of each video"
+    )
     parser.add_argument("--frame-choice", choices=CHOICES, default="uniform")
     parser.add_argument(
-      "--seed", type=int, default=0, help="of the random choice of frames"
+      "--seed",
+      type=at_least(0),
+      default=0,
+      help="of the random choice of frames",
     )
 
   @classmethod
@@ -60,13 +67,9 @@ def read_msrvtt(root: epath.Path, clip: Clip) -> Listing:
     PreparationError: A file is missing or has another format.
   """
   places = [root, root / "annotations"]
-  data = first_file(
-    root,
-    [f"{f}{n}" for f in ("", "annotations/") for n in ("MSRVTT_data.json",)],
-    "sentences of MSR-VTT",
-  )
   table = read_json(
-    data, {"videos": ("video_id",), "sentences": ("video_id", "caption")}
+    first_file(root, [_DATA, f"annotations/{_DATA}"], "sentences of MSR-VTT"),
+    {"videos": ("video_id",), "sentences": ("video_id", "caption")},
   )
   problems: list[Problem] = []
   test = _column(

@@ -19,6 +19,7 @@ from data.errors import PreparationError
 from data.listing import Listing, plain, read_json
 from data.row import Problem, QuestionRow, Row
 from data.row_source import RowSource
+from data.source import at_least
 
 ANSWERS = "answers.json"
 _QUESTIONS = re.compile(r"v2_OpenEnded_mscoco_([a-z-]+)(\d+)_questions")
@@ -39,9 +40,9 @@ class Vqa(RowSource):
   def add_options(cls, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
       "--answer-count",
-      type=int,
-      default=9,
-      help="how often an answer must be the first one to enter the list",
+      type=at_least(1),
+      default=cls.answer_count,
+      help="how often an answer must be the agreed one to enter answers.json",
     )
 
   @classmethod
@@ -59,8 +60,8 @@ def read_vqa(root: epath.Path, *, answer_count: int = 9) -> Listing:
 
   Args:
     root: Directory of the files, at the top or in annotations/.
-    answer_count: How often an answer must be the most given one of a question
-      of `train` to enter the list; 9 gives the usual 3,129.
+    answer_count: How many questions of `train` an answer must be the agreed
+      one of to enter the list; 9 is usual.
 
   Returns:
     One row per picture with all its questions. `answers.json` is the list of
