@@ -38,6 +38,15 @@ CATALOG = {
     "data.sources.coco_captions:CocoCaptions",
     "photographs with captions and boxes, from COCO's official files",
   ),
+  "visual_genome": Entry(
+    "data.sources.visual_genome:VisualGenome",
+    "photographs with descriptions of regions, from the official files",
+  ),
+  "sbu": Entry("data.sources.web:Sbu", "SBU Captions, as you fetched it"),
+  "cc3m": Entry(
+    "data.sources.web:Cc3m", "Conceptual Captions, as you fetched it"
+  ),
+  "cc12m": Entry("data.sources.web:Cc12m", "Conceptual 12M, as you fetched it"),
   "manifest": Entry(
     "data.sources.manifest:Manifest",
     "your own pictures: JSON lines, a table, or a folder with texts",

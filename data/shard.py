@@ -96,7 +96,7 @@ def write_shard(
   with replaced(job.path) as path:
     writer = array_record_module.ArrayRecordWriter(os.fspath(path), _WRITER)
     for text in job.items:
-      for record in _records(job, json.loads(text), report):
+      for record in read_records(job, json.loads(text), report):
         number = name_hash(record["id"])
         if number in seen:
           report.skip("duplicate id", record["id"])
@@ -112,8 +112,16 @@ def write_shard(
   write_note(job, note)
 
 
-def _records(job: Job, item: Any, report: Report) -> Iterator[dict[str, Any]]:
-  """Usable records of an item; whatever else it holds is counted."""
+def read_records(
+  job: Job, item: Any, report: Report
+) -> Iterator[dict[str, Any]]:
+  """Usable records of an item; whatever else it holds is counted.
+
+  Args:
+    job: Whose source reads the item.
+    item: The item.
+    report: Counts what is left out, and repairs.
+  """
   name = job.source.label(item)
   read = _read(job, item)
   while True:
@@ -147,6 +155,9 @@ def _assembled(
     record, notes = assemble(example, decode=job.decode)
   except Unusable as error:
     report.skip(str(error), name)
+    return None
+  except Exception as error:  # of a shape that no reader should give
+    report.skip(f"reader failed: {type(error).__name__}", name)
     return None
   for note in notes:
     report.repair(note, name)

@@ -24,7 +24,7 @@ from etils import epath
 
 from data.boxes import fractions
 from data.errors import PreparationError
-from data.source import Example, Source, read_file, stated_size
+from data.source import Example, Skip, Source, read_file, stated_size
 
 _KARPATHY = "dataset_coco.json"
 _KARPATHY_SPLITS = {"restval": "train"}  # as in all published results
@@ -51,7 +51,10 @@ class CocoCaptions(Source):
       for item in _official_items(files):
         yield split, item
 
-  def read(self, split: str, item: Any) -> Iterator[Example]:
+  def read(self, split: str, item: Any) -> Iterator[Example | Skip]:
+    if "stray" in item:
+      yield Skip("caption without a picture", item["file"])
+      return
     image = read_file(self.root, item["file"], item["folders"])
     size = stated_size(item["size"])
     yield Example(
@@ -104,76 +107,98 @@ def find_files(root: epath.Path) -> dict[str, _Files]:
       "annotations/; expected COCO's official files, such as "
       f"captions_train2017.json, or captions.json, or {_KARPATHY}"
     )
-  order = sorted(
-    found, key=lambda s: (_FIRST.index(s) if s in _FIRST else 3, s)
-  )
+  order = sorted(found, key=lambda split: (_place(split), split))
   return {split: found[split] for split in order}
 
 
 def _official_items(files: _Files) -> Iterator[dict[str, Any]]:
-  table = read_table(files.captions)
-  captions = collections.defaultdict(list)
-  for row in table["annotations"]:
-    captions[row["image_id"]].append(row.get("caption"))
+  images, annotations = read_table(files.captions)
+  captions: dict[Any, list] = {row.get("id"): [] for row in images}
+  strays = []
+  for row in annotations:
+    found = captions.get(row.get("image_id"))
+    if found is None:
+      strays.append(row)
+    else:
+      found.append(row.get("caption"))
   objects = read_objects([files.instances] if files.instances else [])
-  for entry in table["images"]:
+  for entry in images:
     yield {
-      "id": entry["id"],
-      "file": entry["file_name"],
+      "id": entry.get("id"),
+      "file": entry.get("file_name"),
       "folders": files.folders,
       "size": [entry.get("width"), entry.get("height")],
-      "captions": captions[entry["id"]],
-      "objects": objects.get(entry["id"], []),
+      "captions": captions[entry.get("id")],
+      "objects": objects.get(entry.get("id"), []),
     }
+  for row in strays:
+    yield {"stray": True, "file": f"{row}"[:80]}
 
 
 def _karpathy_items(path: epath.Path) -> Iterator[tuple[str, Any]]:
-  table = _load(path)
+  (images,) = _lists(path, ("images",))
   folder = path.parent
   boxes = [folder / f"instances_{s}2014.json" for s in ("train", "val")]
   sizes: dict[Any, list] = {}
   objects = read_objects([box for box in boxes if box.is_file()], sizes)
   rows = []
-  try:
-    for entry in table["images"]:
-      split = _KARPATHY_SPLITS.get(entry["split"], entry["split"])
-      place = entry.get("filepath", "")
-      item = {
-        "id": entry.get("cocoid", entry["imgid"]),
-        "file": entry["filename"],
-        "folders": [place, f"images/{place}", "images"],
-        "size": sizes.get(entry.get("cocoid")),
-        "captions": [sentence["raw"] for sentence in entry["sentences"]],
-        "objects": objects.get(entry.get("cocoid"), []),
-      }
-      rows.append((split, item))
-  except (KeyError, TypeError, AttributeError) as error:
-    raise PreparationError(
-      f"{path} is not Karpathy's list: {type(error).__name__} {error}"
-    ) from error
-  yield from sorted(
-    rows, key=lambda row: _FIRST.index(row[0]) if row[0] in _FIRST else 3
-  )
+  for entry in images:
+    split = str(entry.get("split", "train"))
+    place = entry.get("filepath") or ""
+    number = entry.get("cocoid", entry.get("imgid"))
+    sentences = entry.get("sentences")
+    item = {
+      "id": number,
+      "file": entry.get("filename"),
+      "folders": [f"{place}", f"images/{place}", "images"],
+      "size": sizes.get(number),
+      "captions": [
+        sentence.get("raw")
+        for sentence in (sentences if isinstance(sentences, list) else ())
+        if isinstance(sentence, dict)
+      ],
+      "objects": objects.get(number, []),
+    }
+    rows.append((_KARPATHY_SPLITS.get(split, split), item))
+  yield from sorted(rows, key=lambda row: _place(row[0]))
 
 
-def read_table(path: epath.Path) -> dict[str, Any]:
-  """A file in COCO's format.
+def _place(split: str) -> int:
+  return _FIRST.index(split) if split in _FIRST else len(_FIRST)
+
+
+def read_table(path: epath.Path) -> tuple[list[dict], list[dict]]:
+  """Pictures and annotations of a file in COCO's format.
+
+  What is no row of the format is an empty one: it costs itself alone.
 
   Raises:
-    PreparationError: It is not.
+    PreparationError: It is not in this format.
   """
+  images, annotations = _lists(path, ("images", "annotations"))
+  return images, annotations
+
+
+def _lists(path: epath.Path, names: tuple[str, ...]) -> list[list[dict]]:
   table = _load(path)
-  wanted = {"images": ("id", "file_name"), "annotations": ("image_id",)}
-  try:
-    for name, keys in wanted.items():
-      for row in table[name]:
-        for key in keys:
-          hash(row[key])
-  except (KeyError, TypeError) as error:
+  found = [table.get(n) if isinstance(table, dict) else None for n in names]
+  if not all(isinstance(rows, list) for rows in found):
+    wanted = " and ".join(f'"{name}"' for name in names)
     raise PreparationError(
-      f"{path} is not in COCO's format: {type(error).__name__} {error}"
-    ) from error
-  return table
+      f"{path} is not in the expected format: it needs lists called {wanted}"
+    )
+  return [[_row(row) for row in rows] for rows in found]
+
+
+def _row(row: Any) -> dict[str, Any]:
+  """A row whose numbers can be looked up, whatever it was."""
+  if not isinstance(row, dict):
+    return {}
+  return {
+    key: value
+    for key, value in row.items()
+    if not isinstance(value, (list, dict)) or key in ("bbox", "sentences")
+  }
 
 
 def _load(path: epath.Path) -> Any:
@@ -197,18 +222,15 @@ def read_objects(
   """
   objects: dict[Any, list] = collections.defaultdict(list)
   for path in paths:
-    table = read_table(path)
-    try:
-      names = {row["id"]: row["name"] for row in table["categories"]}
-      for row in table["annotations"]:
-        label = names.get(row["category_id"], "")
-        objects[row["image_id"]].append(
-          (label, row.get("bbox"), bool(row.get("iscrowd")))
-        )
-      for row in table["images"] if sizes is not None else ():
-        sizes[row["id"]] = [row.get("width"), row.get("height")]
-    except (KeyError, TypeError, AttributeError) as error:
-      raise PreparationError(
-        f"{path} is not in COCO's format: {type(error).__name__} {error}"
-      ) from error
+    images, annotations, categories = _lists(
+      path, ("images", "annotations", "categories")
+    )
+    names = {row.get("id"): row.get("name") for row in categories}
+    for row in annotations:
+      label = names.get(row.get("category_id"))
+      objects[row.get("image_id")].append(
+        (label, row.get("bbox"), bool(row.get("iscrowd")))
+      )
+    for row in images if sizes is not None else ():
+      sizes[row.get("id")] = [row.get("width"), row.get("height")]
   return objects

@@ -4,32 +4,18 @@ import numpy as np
 import pytest
 from etils import epath
 
-from data.assembly import assemble
-from data.errors import PreparationError, Unusable
-from data.report import Report
+from data.errors import PreparationError
 from data.sources.coco_captions import CocoCaptions, find_files
 from tests.data.coco_source import encoded, write_source
+from tests.data.reading import counts, read_source
 
 GOOD = encoded(40, 30)
 
 
 def records(root, split="train"):
-  """Records of a split by id, and the counts."""
-  source, made, report = CocoCaptions(epath.Path(root)), {}, Report()
-  for owner, item in source.items():
-    if owner != split:
-      continue
-    try:
-      (example,) = source.read(split, item)
-      record, notes = assemble(example)
-    except Unusable as error:
-      report.skip(str(error), item["file"])
-      continue
-    made[record["id"]] = record
-    report.write(split)
-    for note in notes:
-      report.repair(note, record["id"])
-  return made, report
+  """Records of a split by id, and the counts of all."""
+  made, report = read_source(CocoCaptions(epath.Path(root)))
+  return {record["id"]: record for record in made.get(split, [])}, report
 
 
 def test_pictures_keep_their_bytes_and_boxes_become_fractions(tmp_path):
@@ -73,11 +59,11 @@ def test_unusable_pictures_are_left_out_counted_and_named(tmp_path):
   made, report = records(source)
   assert len(made) == 1 and report.read == 6
   assert report.skipped == {
-    "image cut short": {"count": 1, "first": ["cut.jpg"]},
-    "not an image": {"count": 1, "first": ["text.jpg"]},
+    "image cut short": {"count": 1, "first": ["100"]},
+    "not an image": {"count": 1, "first": ["104"]},
     "image missing": {"count": 1, "first": ["gone.jpg"]},
-    "image under 8 pixels": {"count": 1, "first": ["tiny.jpg"]},
-    "no caption": {"count": 1, "first": ["mute.jpg"]},
+    "image under 8 pixels": {"count": 1, "first": ["105"]},
+    "no caption": {"count": 1, "first": ["103"]},
   }
 
 
@@ -152,10 +138,26 @@ def test_karpathys_list_decides_the_splits(tmp_path):
   source = CocoCaptions(epath.Path(tmp_path))
   assert [split for split, _ in source.items()] == ["train", "train", "test"]
   made, report = records(tmp_path)
-  assert list(made) == ["500", "502"] and not report.skipped
+  assert list(made) == ["500", "502"] and report.read == 3
   assert made["502"]["objects"]["label"] == ["dog"]
   np.testing.assert_allclose(made["502"]["objects"]["box"], [[0, 0, 0.5, 0.5]])
   assert records(tmp_path, "test")[0]["501"]["captions"] == ["picture 1."]
+
+
+def test_a_broken_row_costs_itself_alone(tmp_path):
+  write_source(tmp_path, {"a.jpg": GOOD}, {"a.jpg": ["x"]})
+  path = tmp_path / "captions.json"
+  table = json.loads(path.read_text())
+  table["images"] += [3, {"id": 7}, {"id": [1], "file_name": "a.jpg"}]
+  table["annotations"] += [None, {"image_id": {}}, {"image_id": 9}]
+  path.write_text(json.dumps(table))
+  made, report = records(tmp_path)
+  assert made["100"]["captions"] == ["x"]
+  assert counts(report) == {
+    "image without a name": 2,
+    "no caption": 1,
+    "caption without a picture": 1,
+  }
 
 
 def test_two_files_for_one_split_are_refused(tmp_path):
@@ -166,7 +168,7 @@ def test_two_files_for_one_split_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "text", ["{", "[]", '{"images": [{"id": 1}], "annotations": []}'], ids=len
+  "text", ["{", "[]", '{"images": 3, "annotations": []}'], ids=len
 )
 def test_another_format_is_refused(tmp_path, text):
   (tmp_path / "captions.json").write_text(text)
