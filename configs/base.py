@@ -158,11 +158,15 @@ def _model() -> ml_collections.ConfigDict:
     stride=8,  # pixels per cell (nearest backbone map)
     phrases=8,  # phrases read per caption
     phrase_window=4,  # tokens of a phrase: its head and those to its left
-    affinity="none",  # spread similarity along "appearance"; "none"
-    affinity_scale=60.0,  # per squared difference of appearance
-    affinity_distance=20.0,  # per squared distance, image side = 2
+    # Similarity spreads to places that are alike: in "features" of the finest
+    # backbone map, in "appearance" (mean colour, -1..1); "none" = it does not.
+    affinity="none",
+    affinity_scale=18.0,  # per squared difference of unit features or colours
+    affinity_distance=10.0,  # per squared distance, image side = 2
     affinity_window=7,  # cells of the map around a cell, per side
     affinity_upsample=2,  # finer side of the spread map
+    competition=0.0,  # a phrase fades where another leads; per unit of lead
+    peak_sharpness=0.0,  # fit of a box counts the share of the peak inside
   )
   model.heads = _section(
     embed_dim=256,  # of ITC; silence, as ALBEF

@@ -201,6 +201,8 @@ class WordMap:
   affinity_distance: float
   affinity_window: int
   affinity_upsample: int
+  competition: float
+  peak_sharpness: float
 
 
 @dataclasses.dataclass(frozen=True)

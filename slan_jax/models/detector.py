@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from slan_jax.models import config, layers, position
+from slan_jax.ops.roi_align import roi_align
 
 _EPSILON = 1e-5  # of LayerNorm, as DETR
 
@@ -100,6 +101,7 @@ class Transformer(nn.Module):
     position: jax.Array,
     query_position: jax.Array,
     mask: jax.Array | None = None,
+    content: jax.Array | None = None,
   ) -> tuple[jax.Array, jax.Array]:
     """States of the queries.
 
@@ -107,6 +109,7 @@ class Transformer(nn.Module):
       cells: [B, M, D].
       position: [B, M, D].
       query_position: [B, Q, D].
+      content: [B, Q, D], what the queries know at first; None = nothing.
       mask: bool [B, M], True = image; None = all.
 
     Returns:
@@ -128,8 +131,10 @@ class Transformer(nn.Module):
       self.remat,
       in_axes=(nn.broadcast,) * 4,
     )
+    if content is None:
+      content = jnp.zeros_like(query_position)
     states, _ = decoder(*sizes, name="decoder")(
-      jnp.zeros_like(query_position), query_position, cells, position, mask
+      content, query_position, cells, position, mask
     )
     norm = layers.layer_norm(_EPSILON, self.dtype, "decoder_norm")
     return norm(states), cells
@@ -139,7 +144,8 @@ class Detector(nn.Module):
   """G_0, S and query states of an image (Algorithm 1, line 1).
 
   `reference` "learned": learned queries, as DETR. "grid" (an addition: without
-  labels, learned queries coincide): boxes are offsets from a grid of boxes.
+  labels, learned queries coincide): boxes are offsets from a grid of boxes, and
+  a query starts with what lies in its box, as two-stage Deformable DETR's.
   """
 
   detector: config.Detector
@@ -167,10 +173,11 @@ class Detector(nn.Module):
     # On a grid the code of the place tells queries apart, not chance.
     init = nn.initializers.normal(0.02 if detector.reference == "grid" else 1.0)
     query = self.param("query", init, (queries, width))
-    reference = None
+    reference = content = None
     if detector.reference == "grid":
       reference = grid_references(queries, detector.reference_size)
       query = query + position.sine_position(reference[:, :2], width)
+      content = self._content(cells, reference)
     elif detector.reference != "learned":
       raise ValueError(
         f"model.detector.reference: {detector.reference!r}; choose "
@@ -183,13 +190,25 @@ class Detector(nn.Module):
 
     states, _ = Transformer(
       detector, self.dtype, self.remat, name="transformer"
-    )(cells.reshape(batch, -1, width), spread(place), spread(query))
+    )(
+      cells.reshape(batch, -1, width),
+      spread(place),
+      spread(query),
+      content=content,
+    )
     head = nn.Dense(1, dtype=jnp.float32, name="saliency")
     return {
       "boxes": self._boxes(states, reference),
       "saliency_logit": head(states.astype(jnp.float32))[..., 0],
       "states": states,
     }
+
+  def _content(self, cells: jax.Array, reference: jax.Array) -> jax.Array:
+    """What lies in each reference box, and where: [B, Q, D]."""
+    boxes = jnp.broadcast_to(reference, (cells.shape[0], *reference.shape))
+    bins = roi_align(cells, boxes, output_size=2, sampling_ratio=2)
+    dense = nn.Dense(self.detector.width, dtype=self.dtype, name="content")
+    return dense(bins.reshape(*bins.shape[:2], -1))
 
   def _boxes(self, states: jax.Array, reference: jax.Array | None) -> jax.Array:
     """Three-layer MLP and sigmoid: [B, Q, D] -> [B, Q, 4] float32."""

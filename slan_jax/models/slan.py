@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from slan_jax.models import config, word_map
+from slan_jax.models import affinity, config, word_map
 from slan_jax.models.bert import BertDecoder, BertEncoder, LanguageHead
 from slan_jax.models.detector import Detector
 from slan_jax.models.layers import l2_normalize
@@ -33,7 +33,7 @@ class ImageState(NamedTuple):
       and mask and index [B, R].
     pyramid: F_1..F_L.
     word_map: [B, h, w, E'] unit vectors, or None.
-    appearance: mean colours of the finer grid and of the word map's, or None.
+    affinity: [B, h, w, n * n, J] of `affinity.neighbour_weights`, or None.
     v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
   """
 
@@ -41,7 +41,7 @@ class ImageState(NamedTuple):
   regions: Arrays
   pyramid: tuple[jax.Array, ...]
   word_map: jax.Array | None
-  appearance: tuple[jax.Array, jax.Array] | None
+  affinity: jax.Array | None
   v: jax.Array
   embedding: jax.Array
 
@@ -112,10 +112,10 @@ class Slan(nn.Module):
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
     regions = self._filter(proposals, v)
-    words = appearance = None
+    words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
-      appearance = self._appearance(2 * pixels - 1, words.shape[1])
+      weights = self._affinity(pixels, maps, low)
     weight = regions["mask"].astype(jnp.float32)[..., None]
     kept = regions["embeddings"].astype(jnp.float32) * weight
     cls = jnp.sum(kept, 1) / jnp.maximum(jnp.sum(weight, 1), 1.0)
@@ -124,7 +124,7 @@ class Slan(nn.Module):
       regions=regions,
       pyramid=pyramid,
       word_map=words,
-      appearance=appearance,
+      affinity=weights,
       v=v,
       embedding=l2_normalize(self.image_projection(cls)),
     )
@@ -166,14 +166,25 @@ class Slan(nn.Module):
     weighted = embedded * weight[..., None].astype(embedded.dtype)
     return {**regions, "embeddings": weighted}
 
-  def _appearance(
-    self, image: jax.Array, side: int
-  ) -> tuple[jax.Array, jax.Array] | None:
-    cfg = self.cfg.word_map
+  def _affinity(
+    self, pixels: jax.Array, maps: dict[int, jax.Array], low: jax.Array
+  ) -> jax.Array | None:
+    """Which cells of the word map each finer cell belongs to."""
+    cfg, side = self.cfg.word_map, low.shape[1]
     if cfg.affinity == "none":
       return None
-    fine = word_map.appearance(image, side * cfg.affinity_upsample)
-    return fine, word_map.appearance(image, side)
+    cue = 2 * pixels - 1
+    if cfg.affinity == "features":
+      finest = maps[min(maps)]
+      finer = finest.shape[1] > side
+      cue = l2_normalize(_stop(finest if finer else low))
+    return affinity.neighbour_weights(
+      affinity.look(cue, side * cfg.affinity_upsample),
+      affinity.look(cue, side),
+      window=cfg.affinity_window,
+      scale=cfg.affinity_scale,
+      distance=cfg.affinity_distance,
+    )
 
   def encode_text(self, ids: jax.Array, mask: jax.Array) -> TextState:
     """Text encoder (3.1).
@@ -208,19 +219,14 @@ class Slan(nn.Module):
 
     Returns:
       Cosine [B, h, w, P], and, spread along the affinity, relative to the
-      phrase's own map [B, H, W, P].
+      phrase's own map and to the other phrases [B, H, W, P].
     """
     raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"])
     maps, cfg = raw, self.cfg.word_map
-    if image.appearance is not None:
-      maps = word_map.spread(
-        raw,
-        *image.appearance,
-        window=cfg.affinity_window,
-        scale=cfg.affinity_scale,
-        distance=cfg.affinity_distance,
-      )
-    return raw, word_map.relative(maps, raw)
+    if image.affinity is not None:
+      maps = affinity.spread(raw, image.affinity)
+    maps = word_map.relative(maps, raw)
+    return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""
@@ -239,11 +245,19 @@ class Slan(nn.Module):
   def box_fit(
     self, image: ImageState, text: TextState, boxes: jax.Array
   ) -> jax.Array:
-    """Soft IoU of boxes [B, R, 4] with every phrase's map: [B, R, P]."""
+    """How well boxes fit each phrase's map: [B, R, 4] -> [B, R, P].
+
+    Soft IoU with the extent, times the share of the peak inside, so that a
+    region on a half right object does not win by its outline.
+    """
     cfg = self.cfg.adaptor
     fine = self.phrase_maps(image, text)[1]
     extent = jax.nn.sigmoid((fine - cfg.extent_threshold) / cfg.extent_softness)
-    return word_map.soft_iou(extent, boxes)
+    fit = word_map.soft_iou(extent, boxes)
+    sharpness = self.cfg.word_map.peak_sharpness
+    if not sharpness:
+      return fit
+    return fit * word_map.peak_share(fine, boxes, sharpness)
 
   def match(
     self, image: ImageState, text: TextState, located: Located

@@ -119,82 +119,6 @@ def phrase_heads(content: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
   return jnp.where(mask, index, 0), mask
 
 
-def appearance(images: jax.Array, side: int) -> jax.Array:
-  """Mean colour around each cell of a `side` x `side` grid.
-
-  Args:
-    images: [B, S, S, 3], any float range.
-    side: cells per image side.
-
-  Returns:
-    [B, side, side, 3] float32.
-  """
-  shape = (images.shape[0], side, side, images.shape[-1])
-  return jax.image.resize(images.astype(jnp.float32), shape, "linear")
-
-
-def spread(
-  maps: jax.Array,
-  fine: jax.Array,
-  coarse: jax.Array,
-  *,
-  window: int,
-  scale: float,
-  distance: float,
-) -> jax.Array:
-  """Spreads similarities to the finer cells that look alike and are near.
-
-  Each fine cell takes the mean over the map's cells around it, weighted by
-  exp(-scale * unlike - distance * far): joint bilateral upsampling. The
-  window is walked shift by shift, so that cost grows with the cells and not
-  with their square.
-
-  Args:
-    maps: [B, h, w, P] similarities.
-    fine: [B, h * n, w * n, C] appearance on the finer grid.
-    coarse: [B, h, w, C] appearance on the map's grid.
-    window: side of the neighbourhood in cells of the map, odd.
-    scale: per squared difference of appearance.
-    distance: per squared distance, the image side being 2.
-
-  Returns:
-    [B, h * n, w * n, P] float32.
-  """
-  batch, h, w, count = maps.shape
-  times, reach = fine.shape[1] // h, window // 2
-  ones = jnp.ones((batch, h, w, 1), maps.dtype)
-  # Channels first: the long axes come last, where the loop is vectorised.
-  fine, coarse, values = (
-    jnp.moveaxis(x, -1, 1)
-    for x in (fine, coarse, jnp.concatenate([maps, ones], -1))
-  )
-  fine = fine.reshape(batch, -1, h, times, w, times)
-  border = ((0, 0), (0, 0), (reach, reach), (reach, reach))
-  coarse, values = jnp.pad(coarse, border), jnp.pad(values, border)
-  inner = (jnp.arange(times, dtype=jnp.float32) + 0.5) / times - 0.5
-
-  def add(shift: jax.Array, total: jax.Array) -> jax.Array:
-    dy, dx = shift // window, shift % window
-
-    def shifted(x: jax.Array) -> jax.Array:
-      start, size = (0, 0, dy, dx), (batch, x.shape[1], h, w)
-      return jax.lax.dynamic_slice(x, start, size)[:, :, :, None, :, None]
-
-    unlike = jnp.square(fine - shifted(coarse)).sum(axis=1, keepdims=True)
-    far = (
-      jnp.square((inner - (dy - reach)) * (2 / h))[:, None, None]
-      + jnp.square((inner - (dx - reach)) * (2 / w))[None, None]
-    )
-    weight = jnp.exp(-scale * unlike - distance * far[None, None, None])
-    return total + weight * shifted(values)
-
-  total = jnp.zeros((batch, count + 1, h, times, w, times))
-  total = jax.lax.fori_loop(0, window**2, add, total)
-  total = total.reshape(batch, count + 1, h * times, w * times)
-  mean = total[:, :-1] / jnp.maximum(total[:, -1:], 1e-9)
-  return jnp.moveaxis(mean, 1, -1)
-
-
 def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:
   """Each map between its median (0) and its maximum (1).
 
@@ -211,6 +135,26 @@ def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:
   return (maps - low) / jnp.maximum(high - low, 1e-6)
 
 
+def compete(maps: jax.Array, mask: jax.Array, sharpness: float) -> jax.Array:
+  """Leaves each place to the phrase that answers it best.
+
+  A phrase whose words are half right lights an object that another phrase of
+  the caption names in full; there it fades by exp(-sharpness * lead).
+
+  Args:
+    maps: [B, H, W, P] relative similarities.
+    mask: [B, P] bool, phrases that exist.
+    sharpness: per unit that the best phrase leads; 0 = no competition.
+
+  Returns:
+    [B, H, W, P]; negative similarities fade as well.
+  """
+  rivals = jnp.where(mask[:, None, None], maps, -jnp.inf)
+  lead = jnp.max(rivals, axis=-1, keepdims=True) - maps
+  lead = jnp.where(jnp.isfinite(lead), jnp.maximum(lead, 0.0), 0.0)
+  return maps * jnp.exp(-sharpness * lead)
+
+
 def soft_iou(extent: jax.Array, boxes: jax.Array) -> jax.Array:
   """Overlap of boxes with soft masks, over their union.
 
@@ -221,13 +165,35 @@ def soft_iou(extent: jax.Array, boxes: jax.Array) -> jax.Array:
   Returns:
     [B, R, P] float32 in [0, 1].
   """
-  rows = _coverage(boxes[..., 1], boxes[..., 3], extent.shape[1])
-  columns = _coverage(boxes[..., 0], boxes[..., 2], extent.shape[2])
-  bands = jnp.einsum("brh,bhwp->brwp", rows, extent)
-  inside = jnp.einsum("brw,brwp->brp", columns, bands)
-  area = jnp.sum(rows, -1) * jnp.sum(columns, -1)
+  inside, area = _inside(extent, boxes)
   total = jnp.sum(extent, axis=(1, 2))[:, None]
   return inside / jnp.maximum(area[..., None] + total - inside, 1e-6)
+
+
+def peak_share(
+  maps: jax.Array, boxes: jax.Array, sharpness: float
+) -> jax.Array:
+  """How much of a map's peak a box holds: the mass of softmax(sharpness * map).
+
+  Args:
+    maps: [B, h, w, P] relative similarities.
+    boxes: [B, R, 4] cxcywh in [0, 1] of the image.
+    sharpness: of the softmax over all cells; 0 counts every cell alike.
+
+  Returns:
+    [B, R, P] float32 in [0, 1].
+  """
+  cells = jax.nn.softmax(sharpness * maps, axis=(1, 2))
+  return _inside(cells, boxes)[0]
+
+
+def _inside(values: jax.Array, boxes: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Sum over a box's cells [B, R, P], and their number [B, R]."""
+  rows = _coverage(boxes[..., 1], boxes[..., 3], values.shape[1])
+  columns = _coverage(boxes[..., 0], boxes[..., 2], values.shape[2])
+  bands = jnp.einsum("brh,bhwp->brwp", rows, values)
+  inside = jnp.einsum("brw,brwp->brp", columns, bands)
+  return inside, jnp.sum(rows, -1) * jnp.sum(columns, -1)
 
 
 def _coverage(centre: jax.Array, size: jax.Array, cells: int) -> jax.Array:

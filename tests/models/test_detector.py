@@ -1,5 +1,7 @@
 """The detector: sizes, boxes, references and permutations."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +67,30 @@ def test_grid_boxes_start_at_their_references():
   still = own | {"box3": jax.tree.map(np.zeros_like, own["box3"])}
   boxes = run({"params": still}, v())["boxes"]
   np.testing.assert_allclose(boxes[1], references, atol=1e-6)
+
+
+def test_a_query_starts_with_what_lies_in_its_box():
+  """Without attention to the cells, only the own box can tell."""
+  params = jax.jit(build().init)(jax.random.key(0), v())["params"]
+  decoder = params["transformer"]["decoder"]
+  cut = {
+    "cross": jax.tree.map(np.zeros_like, decoder["cross"]),
+    "attention": jax.tree.map(np.zeros_like, decoder["attention"]),
+  }
+  still = params["transformer"] | {"decoder": decoder | cut}
+  settings = dataclasses.replace(GRID, encoder_layers=0, queries=4)
+  still = {k: x for k, x in still.items() if k != "encoder"}
+  module = build(dataclasses.replace(settings, reference_size=0.5))
+  params = params | {"transformer": still, "query": params["query"][:4]}
+
+  def states(x):
+    return module.apply({"params": params}, x)["states"]
+
+  changed = v()
+  changed[:, 0, 0] += 1  # a cell of the first quarter
+  moved = jnp.abs(states(changed) - states(v())).max((0, 2))
+  assert moved[0] > 1e-3
+  np.testing.assert_allclose(moved[1:], 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("queries", [1, 5, 10, 16, 100])

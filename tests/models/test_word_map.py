@@ -52,44 +52,6 @@ def test_all_padding_gives_no_phrase_and_no_nan():
   np.testing.assert_array_equal(vectors, 0.0)
 
 
-def test_affinity_spreads_a_peak_over_its_object_only():
-  # Left half red, right half blue; one coarse cell of the left half lit.
-  image = np.zeros((1, 32, 32, 3), np.float32)
-  image[:, :, :16, 0] = image[:, :, 16:, 2] = 1.0
-  fine = word_map.appearance(jnp.array(image), 16)
-  coarse = word_map.appearance(jnp.array(image), 8)
-  options = {"window": 15, "scale": 60.0, "distance": 1.0}
-  peak = jnp.zeros((1, 8, 8, 1)).at[0, 4, 2].set(1.0)
-  spread = word_map.spread(peak, fine, coarse, **options)[0, ..., 0]
-  assert spread[:, :7].min() > 1e-3
-  assert spread[:, 9:].max() < 1e-6
-  flat = word_map.spread(jnp.ones((1, 8, 8, 1)), fine, coarse, **options)
-  np.testing.assert_allclose(flat, 1.0, rtol=1e-5)
-
-
-def test_spreading_equals_a_loop_over_cells():
-  rng = np.random.default_rng(0)
-  maps = rng.normal(size=(1, 4, 4, 2)).astype(np.float32)
-  fine = rng.uniform(size=(1, 8, 8, 3)).astype(np.float32)
-  coarse = rng.uniform(size=(1, 4, 4, 3)).astype(np.float32)
-  found = word_map.spread(
-    jnp.array(maps), fine, coarse, window=3, scale=2.0, distance=5.0
-  )
-  expected = np.zeros((8, 8, 2))
-  for y, x in np.ndindex(8, 8):
-    total = 0.0
-    for i, j in np.ndindex(4, 4):
-      if max(abs(i - y // 2), abs(j - x // 2)) > 1:
-        continue
-      unlike = np.square(fine[0, y, x] - coarse[0, i, j]).sum()
-      dy, dx = (y + 0.5) / 4 - (i + 0.5) / 2, (x + 0.5) / 4 - (j + 0.5) / 2
-      weight = np.exp(-2.0 * unlike - 5.0 * (dy**2 + dx**2))
-      total += weight
-      expected[y, x] += weight * maps[0, i, j]
-    expected[y, x] /= total
-  np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
-
-
 def test_relative_maps_run_from_median_to_maximum():
   maps = jnp.arange(9.0).reshape(1, 3, 3, 1)
   scaled = word_map.relative(maps, maps)[0, ..., 0].ravel()
@@ -97,6 +59,34 @@ def test_relative_maps_run_from_median_to_maximum():
   np.testing.assert_allclose(scaled[8], 1.0, rtol=1e-6)
   flat = jnp.ones((1, 3, 3, 1))
   np.testing.assert_array_equal(word_map.relative(flat, flat), 0.0)
+
+
+def test_a_place_is_left_to_the_phrase_that_answers_it_best():
+  # "yellow star" half lights the yellow circle that "yellow circle" names.
+  star, circle = jnp.array([1.0, 0.5]), jnp.array([0.2, 1.0])
+  maps = jnp.stack([star, circle], -1).reshape(1, 1, 2, 2)
+  both = jnp.array([[True, True]])
+  found = word_map.compete(maps, both, 3.0)[0, 0]
+  np.testing.assert_allclose(found[:, 0], [1.0, 0.5 * np.exp(-1.5)], rtol=1e-5)
+  np.testing.assert_allclose(found[:, 1], [0.2 * np.exp(-2.4), 1], rtol=1e-5)
+  alone = word_map.compete(maps, jnp.array([[True, False]]), 3.0)
+  np.testing.assert_allclose(alone[..., 0], maps[..., 0])
+  none = word_map.compete(maps, jnp.array([[False, False]]), 3.0)
+  assert np.isfinite(none).all()
+  np.testing.assert_array_equal(word_map.compete(maps, both, 0.0), maps)
+
+
+def test_the_box_with_the_peak_beats_one_that_fits_a_half_right_object():
+  maps = jnp.zeros((1, 8, 8, 1))
+  maps = maps.at[0, 0:2, 0:2].set(1.0).at[0, 4:8, 4:8].set(0.6)
+  boxes = jnp.array([[[0.125, 0.125, 0.25, 0.25], [0.75, 0.75, 0.5, 0.5]]])
+  extent = (maps > 0.3).astype(jnp.float32)
+  small, large = word_map.soft_iou(extent, boxes)[0, :, 0]
+  assert large > small
+  share = word_map.peak_share(maps, boxes, 15.0)[0, :, 0]
+  assert share[0] * small > share[1] * large
+  even = word_map.peak_share(maps, boxes, 0.0)[0, :, 0]
+  np.testing.assert_allclose(even, [4 / 64, 16 / 64], rtol=1e-5)
 
 
 def test_soft_iou_is_iou_on_hard_masks():
