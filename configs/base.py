@@ -147,7 +147,7 @@ def _model() -> ml_collections.ConfigDict:
     # (3.2.3); additions: of its "best" phrase, or "mutual", where the best
     # region of each phrase takes that phrase.
     assignment="every",
-    extent_threshold=0.3,  # extent: fraction of the region's maximum
+    extent_threshold=0.25,  # extent: fraction of the region's maximum
     extent_softness=0.1,  # extent: width of the soft mask, same unit
     move_threshold=0.3,  # extent: regions with a weaker maximum stay
     centre_decay=4.0,  # assignment falls with exp(-decay * distance^2)
@@ -163,7 +163,7 @@ def _model() -> ml_collections.ConfigDict:
     affinity="none",
     affinity_scale=18.0,  # per squared difference of unit features or colours
     affinity_distance=10.0,  # per squared distance, image side = 2
-    affinity_window=7,  # cells of the map around a cell, per side
+    affinity_window=5,  # cells of the map around a cell, per side
     affinity_upsample=2,  # finer side of the spread map
     competition=0.0,  # a phrase fades where another leads; per unit of lead
     peak_sharpness=0.0,  # fit of a box counts the share of the peak inside

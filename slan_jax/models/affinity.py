@@ -10,6 +10,8 @@ Axes: B batch, h w sides of the map, H W = n h, n w sides of the finer one,
 J = window * window cells around a cell, C channels, P phrases.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -48,8 +50,8 @@ def neighbour_weights(
     distance: per squared distance, the image side being 2.
 
   Returns:
-    [B, h, w, n * n, J] float32: softmax of -scale * unlike - distance * far
-    over the cells inside the map.
+    [B, J, h, n, w, n] float32: softmax over J of -scale * unlike - distance *
+    far, for the cells inside the map.
   """
   batch, h, w, channels = coarse.shape
   times = fine.shape[1] // h
@@ -70,25 +72,40 @@ def neighbour_weights(
   ).reshape(times**2, window**2)
   logits = -scale * unlike - distance * far[None, None, None]
   exists = _windows(jnp.ones((1, h, w, 1)), window)[..., 0][..., None, :]
-  return jax.nn.softmax(jnp.where(exists > 0, logits, -jnp.inf), axis=-1)
+  weights = jax.nn.softmax(jnp.where(exists > 0, logits, -jnp.inf), axis=-1)
+  weights = weights.reshape(batch, h, w, times, times, window**2)
+  return jnp.transpose(weights, (0, 5, 1, 3, 2, 4))
 
 
 def spread(maps: jax.Array, weights: jax.Array) -> jax.Array:
   """Mean of a map over the cells around each finer cell.
 
+  Neighbour by neighbour, the long axes last: several times faster on a CPU
+  than one einsum of many small matrices.
+
   Args:
     maps: [B, h, w, P] similarities.
-    weights: [B, h, w, n * n, J] of `neighbour_weights`.
+    weights: [B, J, h, n, w, n] of `neighbour_weights`.
 
   Returns:
     [B, H, W, P] float32.
   """
   batch, h, w, count = maps.shape
-  times, window = (round(side**0.5) for side in weights.shape[-2:])
-  around = _windows(maps, window)
-  finer = jnp.einsum("bhwnj,bhwjp->bhwnp", weights, around)
-  finer = finer.reshape(batch, h, w, times, times, count)
-  return jnp.moveaxis(finer, 3, 2).reshape(batch, h * times, w * times, count)
+  neighbours, times = weights.shape[1], weights.shape[3]
+  window = math.isqrt(neighbours)
+  reach = window // 2
+  border = ((0, 0), (0, 0), (reach, reach), (reach, reach))
+  values = jnp.pad(jnp.moveaxis(maps, -1, 1), border)
+
+  def add(j: jax.Array, total: jax.Array) -> jax.Array:
+    start, size = (0, 0, j // window, j % window), (batch, count, h, w)
+    shifted = jax.lax.dynamic_slice(values, start, size)
+    weight = jax.lax.dynamic_index_in_dim(weights, j, axis=1)
+    return total + weight * shifted[:, :, :, None, :, None]
+
+  total = jnp.zeros((batch, count, h, times, w, times))
+  total = jax.lax.fori_loop(0, neighbours, add, total)
+  return jnp.moveaxis(total.reshape(batch, count, h * times, w * times), 1, -1)
 
 
 def _windows(x: jax.Array, window: int) -> jax.Array:

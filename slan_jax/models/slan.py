@@ -33,7 +33,7 @@ class ImageState(NamedTuple):
       and mask and index [B, R].
     pyramid: F_1..F_L.
     word_map: [B, h, w, E'] unit vectors, or None.
-    affinity: [B, h, w, n * n, J] of `affinity.neighbour_weights`, or None.
+    affinity: [B, J, h, n, w, n] of `affinity.neighbour_weights`, or None.
     v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
   """
 
@@ -219,13 +219,15 @@ class Slan(nn.Module):
 
     Returns:
       Cosine [B, h, w, P], and, spread along the affinity, relative to the
-      phrase's own map and to the other phrases [B, H, W, P].
+      phrase's own map and to the other phrases [B, H, W, P]; the latter passes
+      no gradient: contrast decides where a phrase is, not where regions went.
     """
     raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"])
-    maps, cfg = raw, self.cfg.word_map
+    cfg, cells = self.cfg.word_map, _stop(raw)
+    maps = cells
     if image.affinity is not None:
-      maps = affinity.spread(raw, image.affinity)
-    maps = word_map.relative(maps, raw)
+      maps = affinity.spread(cells, image.affinity)
+    maps = word_map.relative(maps, cells)
     return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
 
   def locate(self, image: ImageState, text: TextState) -> Located:
