@@ -7,6 +7,7 @@ is.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -196,6 +197,11 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
       value = value if "://" in value else os.path.abspath(value)
     if key not in _HOW and value is not None:
       settings[key] = value
+  source = getattr(options, "source", None)
+  if source is not None and source.is_file():
+    # A manifest that has changed is another source; folders are too large.
+    digest = hashlib.blake2b(source.read_bytes(), digest_size=16)
+    settings["source_digest"] = digest.hexdigest()
   return settings
 
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from etils import epath
 
+from data import prepare
 from data.assembly import assemble
 from data.errors import PreparationError
 from data.source import Skip
 from data.sources.manifest import Manifest, read_manifest
+from slan_jax.input.source import EvaluationSource, TrainingSource
 from tests.data.coco_source import encoded
 
 BOX = [10, 15, 30, 30]
@@ -151,3 +153,26 @@ def test_turned_photographs_are_boxed_as_they_are_seen(tmp_path):
   ((record, _),) = read(Manifest(path))
   assert (record["width"], record["height"]) == (30, 40)
   np.testing.assert_allclose(record["objects"]["box"], [[0, 0.5, 0.5, 1]])
+
+
+def test_training_and_scoring_read_what_was_prepared(tmp_path, capsys):
+  image = encoded(40, 30)
+  (tmp_path / "a.jpg").write_bytes(image)
+  phrase = {"text": "red dog", "caption": 1, "boxes": [BOX]}
+  entry = {"image": "a.jpg", "captions": ["a cat", "a red dog"]}
+  entry |= {"phrases": [phrase], "questions": [{"question": "why?"}]}
+  path = write(tmp_path / "my.jsonl", entry)
+  out = tmp_path / "out"
+  arguments = ["manifest", "--source", path, "--out", out, "--workers", 1]
+  arguments = [str(argument) for argument in arguments]
+  assert prepare.main(arguments) == 0
+  assert TrainingSource(out, "train")[0].captions == ["a cat", "a red dog"]
+  found = EvaluationSource(out, "train")[0]
+  assert found.record.id == "a.jpg" and found.record.image == image
+  assert found.phrases[0].caption == 1 and found.phrases[0].span == (2, 9)
+  np.testing.assert_allclose(found.phrases[0].boxes, [[0.25, 0.5, 0.75, 1]])
+  assert prepare.main(arguments) == 0
+  assert "already prepared" in capsys.readouterr().out
+  write(path, {**entry, "captions": ["a hen"]})  # another source
+  assert prepare.main(arguments) == prepare.USAGE_ERROR
+  assert "source_digest" in capsys.readouterr().err
