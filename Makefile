@@ -3,7 +3,8 @@
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
 #   DATA_SET=scenes_hard  harder scenes
-# make lint, make bench-setup, make bench, make clean: for developers.
+# make lint, make test-beam, make bench-setup, make bench, make clean: for
+# developers.
 
 # The first interpreter of this list that is new enough.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -42,6 +43,20 @@ $(RUN)/eval/%/metrics.json: $(RUN)/summary.json
 
 test: setup-test lint
 	$(BIN)/python -m pytest -n 2
+
+test-beam: .venv-beam/setup.stamp
+	.venv-beam/bin/python -m pytest -W default tests/data/test_pipeline.py
+
+.venv-beam/setup.stamp: requirements.lock requirements-test.lock \
+    requirements-beam.lock
+	$(PYTHON) -m venv --clear .venv-beam
+	.venv-beam/bin/python -m pip install $(PIP_FLAGS) --no-deps \
+	  -r requirements.lock
+	.venv-beam/bin/python -m pip install $(PIP_FLAGS) --no-deps \
+	  -r requirements-test.lock
+	.venv-beam/bin/python -m pip install $(PIP_FLAGS) --no-deps \
+	  -r requirements-beam.lock
+	@touch $@
 
 lint: setup-test
 	$(BIN)/ruff check .
@@ -87,5 +102,5 @@ bench: bench-setup
 	  --output runs/bench/neighbours.json
 
 clean:
-	rm -rf .venv .venv-bench runs build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-beam .venv-bench runs build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,15 @@ from data.source import Source, at_least
 USAGE_ERROR = 2
 _INTERRUPTED = 130  # what shells report for Ctrl-C
 # Options that change how fast a directory is made, not what is in it.
-_HOW = ("out", "workers")
+_HOW = ("out", "workers", "runner", "beam")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs the command line and returns its exit code."""
-  options = _parser().parse_args(arguments)
+  parser = _parser()
+  options, options.beam = parser.parse_known_args(arguments)
+  if options.beam and not options.runner:
+    parser.error(f"unrecognized arguments: {' '.join(options.beam)}")
   try:
     prepare(options)
   except PreparationError as error:
@@ -77,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
       "--shards",
       type=at_least(1),
       help="files per split; default: as suits the source",
+    )
+    one.add_argument(
+      "--runner",
+      help="prepare with Apache Beam, such as DirectRunner or DataflowRunner; "
+      "options that are not listed here are the pipeline's",
     )
     if not entry.drawn:
       _add_source_options(one)
@@ -148,7 +156,6 @@ def _make(
   """Fills the directory and returns the report's lines."""
   from data import packing
   from data.plan import Plan
-  from data.pool import run_jobs
 
   with Plan(
     source,
@@ -159,9 +166,7 @@ def _make(
     decode=getattr(options, "decode", False),
   ) as plan:
     with _bar(sum(plan.totals.values())) as bar:
-      packed = packing.pack(
-        plan, lambda jobs: run_jobs(jobs, options.workers, bar.update)
-      )
+      packed = packing.pack(plan, _runner(options, bar.update))
     _write_words(options, source, plan, words)
     for path in sorted(words.rglob("*")):
       if path.is_file():
@@ -170,6 +175,26 @@ def _make(
         target.write_bytes(path.read_bytes())
     packing.finish(plan, packed, settings)
     return packed.report.lines()
+
+
+def _runner(
+  options: argparse.Namespace, advance: Callable[[int], None]
+) -> Callable[[Iterable], None]:
+  """Writes the shards of jobs: in processes here, or with Beam."""
+  if options.runner is None:
+    from data import pool
+
+    return lambda jobs: pool.run_jobs(jobs, options.workers, advance)
+  try:
+    from data import pipeline
+  except ImportError as error:
+    raise PreparationError(
+      f"--runner {options.runner} needs Apache Beam ({error}): see "
+      "data/README.md, With Beam"
+    ) from error
+  return lambda jobs: pipeline.run_jobs(
+    jobs, options.runner, options.beam, advance
+  )
 
 
 def _write_words(
