@@ -134,7 +134,7 @@ def read_boxes(
 
   Args:
     path: The file. Its pixels count from 1; one is taken from all four
-      numbers, as the authors' own reader and the published scores do.
+      numbers, as the authors' own reader does.
 
   Returns:
     Width and height if stated; boxes of each chain, x1, y1, x2, y2 in pixels
