@@ -84,8 +84,8 @@ def test_scores_are_those_of_torch(
   assert [(x["image"], x["text"]) for x in lines] == [
     (str(path), text) for path in paths for text in (TEXT, "a circle")
   ]
-  twin, processor = SLANModel, Processor
-  twin, processor = (x.from_pretrained(model) for x in (twin, processor))
+  twin = SLANModel.from_pretrained(model)
+  processor = Processor.from_pretrained(model)
   # PNG alone: decoders of JPEG differ by a step of grey.
   images = twin.encode_image(processor.images(paths[:1]))
   texts = twin.encode_text(*processor.texts([TEXT]))
@@ -163,15 +163,11 @@ def test_captions(predictor, pictures, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-  ("text", "message"),
-  [("  ", "empty"), ("кот", "no word of 'кот'"), ("...", "no word|known")],
+  ("text", "message"), [("  ", "empty"), ("кот", "no word of 'кот'")]
 )
 def test_texts_that_mean_nothing(predictor, text, message):
-  if text == "...":  # marks are known letters of this tokenizer
-    assert predictor.words([text]).notes == [[]]
-    return
   with pytest.raises(InputError, match=message):
-    predictor.words([text])
+    predictor.words([TEXT, text])
 
 
 def test_what_was_not_read_is_said(predictor, pictures, monkeypatch, capsys):
@@ -207,12 +203,6 @@ def test_bad_input_is_named(
       *(part for item in given.items() for part in item),
     )  # fmt: skip
   assert sorted(pictures.rglob("*")) == before
-
-
-def test_an_enormous_picture_is_not_decoded(pictures, monkeypatch, predictor):
-  monkeypatch.setattr("slan_jax.input.files.LARGEST", 100)
-  with pytest.raises(InputError, match="60 x 40 pixels"):
-    predictor.embeddings([pictures / "a.png"])
 
 
 def test_exit_code_of_bad_input(tmp_path, monkeypatch, capsys):
