@@ -53,15 +53,15 @@ CATALOG = {
   ),
   "flickr30k": Entry(
     "data.sources.flickr30k:Flickr30k",
-    "photographs with five captions, Karpathy's splits",
+    "Flickr30k's photographs and captions, Karpathy's splits",
   ),
   "flickr_entities": Entry(
     "data.sources.flickr_entities:FlickrEntities",
-    "the same, phrases with boxes",
+    "Flickr30k's photographs, phrases with boxes",
   ),
   "coco_detection": Entry(
     "data.sources.coco_detection:CocoDetection",
-    "photographs with boxes of 80 classes",
+    "COCO's photographs with boxes of 80 classes",
   ),
   "vqa": Entry("data.sources.vqa:Vqa", "VQA v2: questions with ten answers"),
   "nlvr2": Entry(

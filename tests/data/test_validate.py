@@ -6,7 +6,8 @@ from etils import epath
 from rich.console import Console
 
 from data import prepare, schema, validate
-from data.samples import Sample
+from data.catalog import CATALOG
+from data.samples import Sample, source_of
 from tests.data.coco_source import encoded, write_source
 
 
@@ -64,6 +65,14 @@ def test_what_cannot_be_opened_fails(tmp_path, capsys):
   assert code == 2 and "none.jsonl" in err
   code, _, err = run(capsys, tmp_path, "--name", "nlvr2")
   assert code == 2 and "train.json" in err
+
+
+@pytest.mark.parametrize(
+  "name", [name for name, entry in CATALOG.items() if not entry.drawn]
+)
+def test_every_source_can_be_named(name, tmp_path):
+  root = epath.Path(tmp_path)
+  assert type(source_of(root, name)) is CATALOG[name].load()
 
 
 def test_files_of_coco_are_recognised(test_data, tmp_path):
