@@ -29,7 +29,8 @@ _MODEL = {
   "min_size differentiable_boxes fusion heads refine assignment "
   "extent_threshold extent_softness move_threshold centre_decay",
   "word_map": "enabled width stride phrases phrase_window affinity "
-  "affinity_scale affinity_distance affinity_window affinity_upsample",
+  "affinity_scale affinity_distance affinity_window affinity_upsample "
+  "competition peak_sharpness",
   "heads": "embed_dim evidence",
 }
 _BACKBONES = {

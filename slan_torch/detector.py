@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from slan_torch.layers import Linear32, Mlp, MultiHeadAttention
 from slan_torch.position import sine_position, sine_position_2d
+from slan_torch.roi_align import roi_align
+
+_BINS = 2  # per side of a reference box, as slan_jax's detector has them
 
 
 class EncoderLayer(nn.Module):
@@ -68,12 +71,16 @@ class Transformer(nn.Module):
     self.decoder_norm = nn.LayerNorm(detector.width)
 
   def forward(
-    self, cells: Tensor, position: Tensor, query_position: Tensor
+    self,
+    cells: Tensor,
+    position: Tensor,
+    query_position: Tensor,
+    content: Tensor | None,
   ) -> Tensor:
-    """States of the queries: [B, Q, D]."""
+    """States of the queries, which start with `content`: [B, Q, D]."""
     for layer in self.encoder:
       cells = layer(cells, position)
-    x = torch.zeros_like(query_position)
+    x = torch.zeros_like(query_position) if content is None else content
     for layer in self.decoder:
       x = layer(x, query_position, cells, position)
     return self.decoder_norm(x)
@@ -83,7 +90,8 @@ class Detector(nn.Module):
   """G_0, S and query states of an image (Algorithm 1, line 1).
 
   `reference` "learned": learned queries, as DETR. "grid" (an addition to the
-  paper): boxes are offsets from a grid of boxes.
+  paper): boxes are offsets from a grid of boxes, and a query starts with what
+  lies in its box.
   """
 
   def __init__(self, detector, channels: int):
@@ -97,6 +105,8 @@ class Detector(nn.Module):
     self.box1, self.box2 = nn.Linear(width, width), nn.Linear(width, width)
     self.box3 = Linear32(width, 4)
     self.saliency = Linear32(width, 1)
+    if detector.reference == "grid":
+      self.content = nn.Linear(_BINS**2 * width, width)
 
   def forward(self, v: Tensor) -> dict[str, Tensor]:
     """Detects.
@@ -108,18 +118,20 @@ class Detector(nn.Module):
       boxes [B, Q, 4] float32, saliency_logit [B, Q] float32, states [B, Q, D].
     """
     detector, (batch, height, columns, _) = self.detector, v.shape
-    cells = self.input(v).flatten(1, 2)
+    cells = self.input(v)
     place = sine_position_2d(height, columns, detector.width, v.device)
-    query, reference = self.query.weight.float(), None
+    query, reference, content = self.query.weight.float(), None, None
     if detector.reference == "grid":
       reference = grid_references(
         detector.queries, detector.reference_size, v.device
       )
       query = query + sine_position(reference[:, :2], detector.width)
+      boxes = reference.expand(batch, -1, -1)
+      content = self.content(roi_align(cells, boxes, _BINS, 2).flatten(2))
     place, query = (
       x.to(cells.dtype)[None].expand(batch, -1, -1) for x in (place, query)
     )
-    states = self.transformer(cells, place, query)
+    states = self.transformer(cells.flatten(1, 2), place, query, content)
     logits = self.box3(self.box2(self.box1(states).relu()).relu())
     if reference is not None:
       logits = logits + reference.logit()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from slan_torch import grounding, word_map
+from slan_torch import affinity, grounding, word_map
 from slan_torch.bert import BertDecoder, BertEncoder, LanguageHead
 from slan_torch.checkpoint import Pretrained
 from slan_torch.detector import Detector
@@ -38,7 +38,7 @@ class ImageState(NamedTuple):
       and mask and index [B, R].
     pyramid: F_1..F_L, each [B, H_i, W_i, D].
     word_map: [B, h, w, E'] unit vectors, or None.
-    appearance: mean colours of the finer grid and of the word map's, or None.
+    affinity: [B, J, h, n, w, n] of `affinity.neighbour_weights`, or None.
     v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
   """
 
@@ -46,7 +46,7 @@ class ImageState(NamedTuple):
   regions: Arrays
   pyramid: tuple[Tensor, ...]
   word_map: Tensor | None
-  appearance: tuple[Tensor, Tensor] | None
+  affinity: Tensor | None
   v: Tensor
   embedding: Tensor
 
@@ -135,15 +135,13 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
     regions = self._filter(proposals, v)
-    words = appearance = None
+    words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
-      appearance = self._appearance(2 * pixels - 1, words.shape[1])
+      weights = self._affinity(pixels, maps, low)
     cls = _masked_mean(regions["embeddings"], regions["mask"])
     embedding = l2_normalize(self.image_projection(cls))
-    return ImageState(
-      proposals, regions, pyramid, words, appearance, v, embedding
-    )
+    return ImageState(proposals, regions, pyramid, words, weights, v, embedding)
 
   @property
   def image_dtype(self) -> torch.dtype:
@@ -180,15 +178,24 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     weight = weight if cfg.filter.saliency_gradient else weight.detach()
     return {**regions, "embeddings": embedded * weight[..., None].to(v.dtype)}
 
-  def _appearance(
-    self, pixels: Tensor, side: int
-  ) -> tuple[Tensor, Tensor] | None:
-    """Mean colours [B, H, W, 3] in [-1, 1], fine and coarse."""
-    cfg, pixels = self.cfg.word_map, pixels.permute(0, 2, 3, 1)
+  def _affinity(
+    self, pixels: Tensor, maps: dict[int, Tensor], low: Tensor
+  ) -> Tensor | None:
+    """Which cells of the word map each finer cell belongs to."""
+    cfg, side = self.cfg.word_map, low.shape[1]
     if cfg.affinity == "none":
       return None
-    fine = interpolate(pixels, side * cfg.affinity_upsample)
-    return fine, interpolate(pixels, side)
+    cue = 2 * pixels.permute(0, 2, 3, 1) - 1
+    if cfg.affinity == "features":
+      finest = maps[min(maps)]
+      cue = l2_normalize((finest if finest.shape[1] > side else low).detach())
+    return affinity.neighbour_weights(
+      interpolate(cue, side * cfg.affinity_upsample),
+      interpolate(cue, side),
+      window=cfg.affinity_window,
+      scale=cfg.affinity_scale,
+      distance=cfg.affinity_distance,
+    )
 
   def encode_text(self, ids: Tensor, mask: Tensor) -> TextState:
     """Text encoder (3.1): ids [B, N]; mask bool [B, N], real tokens."""
@@ -211,21 +218,18 @@ class SLANModel(Pretrained, Captioner, nn.Module):
 
     Returns:
       Cosine [B, h, w, P], and, spread along the affinity, relative to the
-      phrase's own map [B, H, W, P].
+      phrase's own map and to the other phrases [B, H, W, P]; the latter passes
+      no gradient.
     """
     raw = torch.einsum(
       "bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"]
     )
-    maps, cfg = raw, self.cfg.word_map
-    if image.appearance is not None:
-      maps = word_map.spread(
-        raw,
-        *image.appearance,
-        window=cfg.affinity_window,
-        scale=cfg.affinity_scale,
-        distance=cfg.affinity_distance,
-      )
-    return raw, word_map.relative(maps, raw)
+    cfg, cells = self.cfg.word_map, raw.detach()
+    maps = cells
+    if image.affinity is not None:
+      maps = affinity.spread(cells, image.affinity)
+    maps = word_map.relative(maps, cells)
+    return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""
@@ -244,10 +248,17 @@ class SLANModel(Pretrained, Captioner, nn.Module):
   def box_fit(
     self, image: ImageState, text: TextState, boxes: Tensor
   ) -> Tensor:
-    """Soft IoU of boxes [B, R, 4] with every phrase's map: [B, R, P]."""
+    """How well boxes fit each phrase's map: [B, R, 4] -> [B, R, P].
+
+    Soft IoU with the extent, times the share of the peak inside.
+    """
     cfg, fine = self.cfg.adaptor, self.phrase_maps(image, text)[1]
     extent = ((fine - cfg.extent_threshold) / cfg.extent_softness).sigmoid()
-    return word_map.soft_iou(extent, boxes)
+    fit = word_map.soft_iou(extent, boxes)
+    sharpness = self.cfg.word_map.peak_sharpness
+    if not sharpness:
+      return fit
+    return fit * word_map.peak_share(fine, boxes, sharpness)
 
   def match(
     self, image: ImageState, text: TextState, located: Located

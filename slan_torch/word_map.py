@@ -4,6 +4,8 @@ Axes: B batch, N tokens, P phrases, D width, C channels, h w sides of the map,
 H W sides of the finer map.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -114,57 +116,6 @@ def phrase_heads(content: Tensor, count: int) -> tuple[Tensor, Tensor]:
   return index.masked_fill(~mask, 0), mask
 
 
-def spread(
-  maps: Tensor,
-  fine: Tensor,
-  coarse: Tensor,
-  *,
-  window: int,
-  scale: float,
-  distance: float,
-) -> Tensor:
-  """Spreads similarities to the finer cells that look alike and are near.
-
-  Each fine cell takes the mean over the map's cells around it, weighted by
-  exp(-scale * unlike - distance * far): joint bilateral upsampling.
-
-  Args:
-    maps: [B, h, w, P] similarities.
-    fine: [B, h * n, w * n, C] appearance on the finer grid.
-    coarse: [B, h, w, C] appearance on the map's grid.
-    window: side of the neighbourhood in cells of the map, odd.
-    scale: per squared difference of appearance.
-    distance: per squared distance, the image side being 2.
-
-  Returns:
-    [B, h * n, w * n, P] float32.
-  """
-  _, h, w, _ = maps.shape
-  times, reach = fine.shape[1] // h, window // 2
-  values = torch.cat([maps, torch.ones_like(maps[..., :1])], -1)
-  fine, coarse, values = (x.permute(0, 3, 1, 2) for x in (fine, coarse, values))
-  fine = fine.unflatten(3, (w, times)).unflatten(2, (h, times))
-  border = (reach,) * 4
-  coarse, values = F.pad(coarse, border), F.pad(values, border)
-  inner = torch.arange(times, dtype=torch.float32, device=maps.device)
-  inner = (inner + 0.5) / times - 0.5
-  total = 0.0
-  for dy in range(window):
-    for dx in range(window):
-
-      def shifted(x: Tensor, dy: int = dy, dx: int = dx) -> Tensor:
-        return x[:, :, dy : dy + h, None, dx : dx + w, None]
-
-      unlike = (fine - shifted(coarse)).square().sum(1, keepdim=True)
-      down = ((inner - (dy - reach)) * (2 / h)).square()[:, None, None]
-      right = ((inner - (dx - reach)) * (2 / w)).square()
-      weight = (-scale * unlike - distance * (down + right)).exp()
-      total = total + weight * shifted(values)
-  total = total.flatten(4, 5).flatten(2, 3)
-  mean = total[:, :-1] / total[:, -1:].clamp(min=1e-9)
-  return mean.permute(0, 2, 3, 1)
-
-
 def relative(maps: Tensor, coarse: Tensor) -> Tensor:
   """Each map between its median (0) and its maximum (1).
 
@@ -183,6 +134,22 @@ def relative(maps: Tensor, coarse: Tensor) -> Tensor:
   return (maps - low) / (high - low).clamp(min=1e-6)
 
 
+def compete(maps: Tensor, mask: Tensor, sharpness: float) -> Tensor:
+  """Leaves each place to the phrase that answers it best.
+
+  Args:
+    maps: [B, H, W, P] relative similarities.
+    mask: [B, P] bool, phrases that exist.
+    sharpness: a phrase fades by exp(-sharpness * lead of the best phrase).
+
+  Returns:
+    [B, H, W, P].
+  """
+  rivals = maps.masked_fill(~mask[:, None, None], -math.inf)
+  lead = (rivals.amax(-1, keepdim=True) - maps).clamp(min=0)
+  return maps * (-sharpness * lead).exp()
+
+
 def soft_iou(extent: Tensor, boxes: Tensor) -> Tensor:
   """Overlap of boxes with soft masks, over their union.
 
@@ -193,13 +160,33 @@ def soft_iou(extent: Tensor, boxes: Tensor) -> Tensor:
   Returns:
     [B, R, P] float32 in [0, 1].
   """
-  rows = _coverage(boxes[..., 1], boxes[..., 3], extent.shape[1])
-  columns = _coverage(boxes[..., 0], boxes[..., 2], extent.shape[2])
-  bands = torch.einsum("brh,bhwp->brwp", rows, extent)
-  inside = torch.einsum("brw,brwp->brp", columns, bands)
-  area = (rows.sum(-1) * columns.sum(-1))[..., None]
+  inside, area = _inside(extent, boxes)
   total = extent.sum((1, 2))[:, None]
-  return inside / (area + total - inside).clamp(min=1e-6)
+  return inside / (area[..., None] + total - inside).clamp(min=1e-6)
+
+
+def peak_share(maps: Tensor, boxes: Tensor, sharpness: float) -> Tensor:
+  """How much of a map's peak a box holds: the mass of softmax(sharpness * map).
+
+  Args:
+    maps: [B, h, w, P] relative similarities.
+    boxes: [B, R, 4] cxcywh in [0, 1] of the image.
+    sharpness: of the softmax over all cells.
+
+  Returns:
+    [B, R, P] float32 in [0, 1].
+  """
+  cells = (sharpness * maps).flatten(1, 2).softmax(1)
+  return _inside(cells.unflatten(1, maps.shape[1:3]), boxes)[0]
+
+
+def _inside(values: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+  """Sum over a box's cells [B, R, P], and their number [B, R]."""
+  rows = _coverage(boxes[..., 1], boxes[..., 3], values.shape[1])
+  columns = _coverage(boxes[..., 0], boxes[..., 2], values.shape[2])
+  bands = torch.einsum("brh,bhwp->brwp", rows, values)
+  inside = torch.einsum("brw,brwp->brp", columns, bands)
+  return inside, rows.sum(-1) * columns.sum(-1)
 
 
 def _coverage(centre: Tensor, size: Tensor, cells: int) -> Tensor:

@@ -71,7 +71,8 @@ _FUSION = _table(
 )
 
 _HEADS = _table("""
-dense  detector/saliency image_projection text_projection matching
+dense  detector/saliency detector/content
+dense  image_projection text_projection matching
 dense  query_projection evidence
 dense  word_map/in word_map/up word_map/down word_map/out
 norm   word_map/norm

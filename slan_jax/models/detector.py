@@ -14,6 +14,7 @@ from slan_jax.models import config, layers, position
 from slan_jax.ops.roi_align import roi_align
 
 _EPSILON = 1e-5  # of LayerNorm, as DETR
+_BINS = 2  # per side of a reference box, whose content starts a query
 
 
 class EncoderLayer(nn.Module):
@@ -206,7 +207,7 @@ class Detector(nn.Module):
   def _content(self, cells: jax.Array, reference: jax.Array) -> jax.Array:
     """What lies in each reference box, and where: [B, Q, D]."""
     boxes = jnp.broadcast_to(reference, (cells.shape[0], *reference.shape))
-    bins = roi_align(cells, boxes, output_size=2, sampling_ratio=2)
+    bins = roi_align(cells, boxes, output_size=_BINS, sampling_ratio=2)
     dense = nn.Dense(self.detector.width, dtype=self.dtype, name="content")
     return dense(bins.reshape(*bins.shape[:2], -1))
 
