@@ -1,5 +1,6 @@
 """Boxes: from pixels to fractions, and which of them are kept."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,20 +38,20 @@ def clean_box(box: Any) -> tuple[np.ndarray | None, str | None]:
     [4] float32 with x0 < x1 and y0 < y1 in [0, 1], or None when there is no
     such box; and the repair or the reason.
   """
+  # Plain numbers: for four of them numpy takes ten times as long.
   try:
-    corners = np.asarray(box, np.float64).reshape(4)
-  except (TypeError, ValueError):
+    x0, y0, x1, y1 = (float(number) for number in box)
+  except (TypeError, ValueError, OverflowError):
     return None, "box: dropped, not four numbers"
-  if not np.isfinite(corners).all():
+  if not all(map(math.isfinite, (x0, y0, x1, y1))):
     return None, "box: dropped, not four numbers"
-  low = np.minimum(corners[:2], corners[2:])
-  high = np.maximum(corners[:2], corners[2:])
-  ordered = np.concatenate([low, high])
-  clipped = ordered.clip(0, 1).astype(np.float32)
-  if not (clipped[2:] > clipped[:2]).all():
+  ordered = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+  inside = [min(max(number, 0.0), 1.0) for number in ordered]
+  clipped = np.array(inside, np.float32)
+  if not (clipped[2] > clipped[0] and clipped[3] > clipped[1]):
     return None, "box: dropped, empty or outside"
-  if (ordered != corners).any():
+  if ordered != (x0, y0, x1, y1):
     return clipped, "box: corners swapped"
-  if np.abs(clipped - ordered).max() > _TOLERANCE:
+  if max(abs(a - b) for a, b in zip(inside, ordered)) > _TOLERANCE:
     return clipped, "box: clipped to the picture"
   return clipped, None

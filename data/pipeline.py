@@ -14,6 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
+from data.pool import keep_pages
 from data.shard import Job, write_shard
 
 
@@ -51,4 +52,5 @@ def run_jobs(
 
 
 def _work(path: str) -> None:
+  keep_pages()
   write_shard(pickle.loads(epath.Path(path).read_bytes()))

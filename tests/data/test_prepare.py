@@ -1,5 +1,9 @@
 import hashlib
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
@@ -103,6 +107,28 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
     assert (out / name).stat().st_mtime_ns == stamp
   assert digests(out) == digests(tmp_path / "whole")
   assert {path.name for path in tmp_path.iterdir()} == {"whole", "scenes"}
+
+
+def test_a_killed_run_leaves_no_process_and_goes_on(tmp_path):
+  sizes = ["--train-size=320", "--val-size=2", "--test-size=2", "--shards=5"]
+  out, notes = tmp_path / "out", tmp_path / ".out.partial" / ".notes"
+  command = [sys.executable, "-m", "data.prepare", "scenes", *sizes]
+  with subprocess.Popen(
+    [*command, f"--out={out}", "--workers=2"],
+    cwd=Path(prepare.__file__).parents[1],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  ) as process:
+    while process.poll() is None and not [*notes.glob("*.json")]:
+      time.sleep(0.02)
+    process.kill()
+    # The pipe closes when the last of its processes has ended.
+    process.communicate(timeout=60)
+  assert not out.exists()
+  assert [*notes.glob("*.json")]
+  assert run("scenes", *sizes, *ALONE, "--out", out) == 0
+  assert run("scenes", *sizes, *ALONE, "--out", tmp_path / "whole") == 0
+  assert digests(out) == digests(tmp_path / "whole")
 
 
 def test_shards_of_another_request_are_not_kept(tmp_path, monkeypatch):
