@@ -61,6 +61,7 @@ test-beam: .venv-beam/setup.stamp
 lint: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck launch/*.sh .ci/run
 
 setup: .venv/setup.stamp
 setup-test: .venv/setup-test.stamp

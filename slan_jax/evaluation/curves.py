@@ -55,7 +55,8 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
   return (total[high] - total[low]) / (high - low)
 
 
-def _series(records: Records, name: str) -> tuple[np.ndarray, np.ndarray]:
+def series(records: Records, name: str) -> tuple[np.ndarray, np.ndarray]:
+  """Steps and values of the records that have a finite one: [n], [n]."""
   rows = [
     (record["step"], record[name])
     for record in records
@@ -68,7 +69,7 @@ def _series(records: Records, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _panel(axes: Axes, records: Records, curves: dict, title: str, noisy: bool):
   """Draws the curves that the records have."""
   for name, (label, colour) in curves.items():
-    steps, values = _series(records, name)
+    steps, values = series(records, name)
     if not steps.size:
       continue
     width = 2.0 if name == "loss" else 1.6
@@ -112,7 +113,7 @@ def draw_curves(training: Records, scores: Records, path: Path) -> Path:
       (scores, SCORES, "Scores while training (percent)", False),
       (training, MONITORS, "Kept regions (part of the image)", True),
     )
-    if any(_series(records, name)[0].size for name in curves)
+    if any(series(records, name)[0].size for name in curves)
   ]
   if not panels:
     raise ValueError("draw_curves: no record holds a known loss or score")

@@ -228,3 +228,7 @@ def _score(
 
 def _plain(request: Request) -> dict[str, Any]:
   return json.loads(json.dumps(dataclasses.asdict(request)))
+
+
+if __name__ == "__main__":
+  main()

@@ -38,3 +38,7 @@ def report(directory: Path) -> int:
     Console().print(closing_table([read_report(path) for path in paths]))
   print(f"pictures: {', '.join(str(path) for path in drawn.values())}")
   return 0
+
+
+if __name__ == "__main__":
+  main()

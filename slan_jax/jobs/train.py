@@ -172,3 +172,7 @@ def _conclude(directory, outcome, display: Display) -> int:
     workdir.finish(directory, summary)
   display.say(f"Trained {workdir.describe(summary)}")
   return 0
+
+
+if __name__ == "__main__":
+  main()

@@ -21,6 +21,7 @@ class Optimizer:
   clip_norm: float
   ema_decay: float
   max_skipped: int
+  frozen: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)

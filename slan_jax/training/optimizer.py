@@ -7,7 +7,7 @@ so that a run always ends at its final rate.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -76,19 +76,63 @@ def decay_mask(params: Tree) -> Tree:
   """
 
   def decays(path, leaf) -> bool:
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    return leaf.ndim > 1 and not UNDECAYED.search(name)
+    return leaf.ndim > 1 and not UNDECAYED.search(_name(path))
 
   return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def frozen_mask(params: Tree, patterns: Sequence[str]) -> Tree:
+  """True where a parameter must stay as it is.
+
+  Args:
+    params: parameters, or a tree of their shapes.
+    patterns: regular expressions, sought in paths as "slan/detector/query".
+
+  Returns:
+    Tree of bool.
+
+  Raises:
+    ValueError: a pattern that is no regular expression, or finds nothing.
+  """
+  paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+  names = [_name(path) for path in paths]
+  for pattern in patterns:
+    try:
+      found = any(re.search(pattern, name) for name in names)
+    except re.error as error:
+      raise ValueError(f"optimizer.frozen: {pattern!r}: {error}") from error
+    if not found:
+      groups = sorted({"/".join(name.split("/")[:2]) for name in names})
+      raise ValueError(
+        f"optimizer.frozen: {pattern!r} is found in no parameter's path; "
+        f"there are {', '.join(groups)}"
+      )
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: any(re.search(p, _name(path)) for p in patterns), params
+  )
+
+
+def _name(path: tuple) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def make_optimizer(options: config.Optimizer) -> optax.GradientTransformation:
   """AdamW's direction: clip by global norm, Adam, decoupled weight decay.
 
-  The step multiplies the direction by minus the learning rate.
+  The step multiplies the direction by minus the learning rate. Frozen
+  parameters have no direction, and no part in the norm.
   """
-  return optax.chain(
+  direction = optax.chain(
     optax.clip_by_global_norm(options.clip_norm),
     optax.scale_by_adam(b1=options.b1, b2=options.b2, eps=options.eps),
     optax.add_decayed_weights(options.weight_decay, mask=decay_mask),
   )
+  if not options.frozen:
+    return direction
+
+  def frozen(params: Tree) -> Tree:
+    return frozen_mask(params, options.frozen)
+
+  stop = optax.masked(optax.set_to_zero(), frozen)
+  # Before Adam, for the norm; behind the decay, which has no gradient.
+  return optax.chain(stop, direction, stop)

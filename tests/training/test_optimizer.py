@@ -8,6 +8,7 @@ import pytest
 
 from slan_jax.training.optimizer import (
   decay_mask,
+  frozen_mask,
   make_optimizer,
   make_schedule,
 )
@@ -78,3 +79,39 @@ def test_first_direction_by_hand():
   expected = [[0.6 / 0.7 + 0.01 * 2.0, 0.8 / 0.9 - 0.01 * 2.0]]
   np.testing.assert_allclose(direction["kernel"], expected, rtol=1e-5)
   np.testing.assert_array_equal(direction["bias"], [0.0])
+
+
+def test_frozen_parameters_have_no_direction_and_no_part_in_the_norm():
+  options = dataclasses.replace(PLAIN, eps=0.1, frozen=("^slan/detector/",))
+  params = {
+    "slan": {
+      "detector": {"kernel": jnp.array([[2.0, -2.0]])},
+      "head": {"kernel": jnp.array([[2.0, -2.0]])},
+    }
+  }
+  gradient = {
+    "slan": {
+      "detector": {"kernel": jnp.array([[300.0, 400.0]])},
+      "head": {"kernel": jnp.array([[3.0, 4.0]])},
+    }
+  }
+  optimizer = make_optimizer(options)
+  direction, state = optimizer.update(gradient, optimizer.init(params), params)
+  np.testing.assert_array_equal(direction["slan"]["detector"]["kernel"], 0.0)
+  # As in the test above: the frozen gradient did not shorten this one.
+  expected = [[0.6 / 0.7 + 0.01 * 2.0, 0.8 / 0.9 - 0.01 * 2.0]]
+  head = direction["slan"]["head"]["kernel"]
+  np.testing.assert_allclose(head, expected, rtol=1e-5)
+  direction, _ = optimizer.update(gradient, state, params)
+  np.testing.assert_array_equal(direction["slan"]["detector"]["kernel"], 0.0)
+
+
+def test_frozen_paths_are_found_or_named():
+  params = {"slan": {"detector": {"bias": 0.0}, "text": {"word": 0.0}}}
+  assert frozen_mask(params, ("detector", "absent|word$")) == {
+    "slan": {"detector": {"bias": True}, "text": {"word": True}}
+  }
+  with pytest.raises(ValueError, match=r"'detectr' is .* slan/detector, slan/"):
+    frozen_mask(params, ("detector", "detectr"))
+  with pytest.raises(ValueError, match=r"optimizer.frozen: '\('"):
+    frozen_mask(params, ("(",))

@@ -31,6 +31,7 @@ OPTIONS = config.Optimizer(
   clip_norm=1.0,
   ema_decay=0.9,
   max_skipped=3,
+  frozen=(),
 )
 
 
