@@ -4,7 +4,8 @@
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
 #   DATA_SET=scenes_hard  harder scenes
 # make lint, make test-beam, make bench-setup, make bench, make clean: for
-# developers.
+# developers. Input pipelines are compared too where there are photographs:
+# make bench SOURCE=DIR
 
 # The first interpreter of this list that is new enough.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -101,6 +102,10 @@ bench: bench-setup
 	@mkdir -p runs/bench
 	$(BENCH_BIN)/python -m benchmarks.neighbours \
 	  --output runs/bench/neighbours.json
+ifdef SOURCE
+	$(BENCH_BIN)/python -m benchmarks.input --source $(SOURCE) --repeats 5 \
+	  --output runs/bench/input.json
+endif
 
 clean:
 	rm -rf .venv .venv-beam .venv-bench runs build .pytest_cache .ruff_cache .hypothesis

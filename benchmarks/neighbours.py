@@ -29,7 +29,7 @@ TOLERANCE = 1e-4  # of values and gradients whose scale is about 1
 
 def main() -> None:
   timing.keep_pages()
-  arguments = timing.read_arguments(__doc__.splitlines()[0])
+  arguments = timing.parse(timing.make_parser(__doc__.splitlines()[0]))
   machine = timing.describe_machine()
   inputs = make_inputs()
   calls = {"torchvision": torch_calls(*inputs)}

@@ -12,11 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def read_arguments(description: str) -> argparse.Namespace:
+def make_parser(description: str) -> argparse.ArgumentParser:
   """Command line of a benchmark: --output FILE.json and --repeats N."""
   parser = argparse.ArgumentParser(description=description)
   parser.add_argument("--output", type=Path, required=True, help="JSON file")
   parser.add_argument("--repeats", type=int, default=15, help="timed rounds")
+  return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+  """Reads the command line of a parser from `make_parser`."""
   arguments = parser.parse_args()
   if arguments.repeats < 1:
     parser.error("--repeats must be at least 1")

@@ -29,7 +29,7 @@ FULL = {
 # and 10,000) would visit the several captions of COCO and Visual Genome apart.
 # "Conceptual [6]" of 10 M can only be CC12M.
 TABLE_8 = {
-  "coco": 113.0,
+  "coco_captions": 113.0,
   "visual_genome": 100.0,
   "sbu": 860.0,
   "cc3m": 3000.0,
@@ -197,7 +197,7 @@ def get_config(argument: str = "scenes") -> ml_collections.ConfigDict:
   if name in SMALL:  # last: data may need more slots than the small model has
     _override(config, SMALL[name])
   if root:
-    config.data.dir = f"{root}/coco"
+    config.data.dir = f"{root}/coco_captions"
     config.data.mixture = tuple(
       (source, f"{root}/{source}", weight) for source, weight in TABLE_8.items()
     )

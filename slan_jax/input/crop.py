@@ -94,10 +94,11 @@ def _shrink(window: np.ndarray, side: int) -> np.ndarray:
   bicubic filter than OpenCV's area mean, in half of its time.
   """
   height, width = window.shape[:2]
-  if max(height, width) > _STRONG * side:
-    return cv2.resize(window, (side, side), interpolation=cv2.INTER_AREA)
   across, down = _blur(width / side), _blur(height / side)
-  if across or down:
+  if max(height, width) > _STRONG * side:
+    kept = min(width, side), min(height, side)
+    window = cv2.resize(window, kept, interpolation=cv2.INTER_AREA)
+  elif across or down:
     window = cv2.GaussianBlur(
       window,
       (3 if across else 1, 3 if down else 1),

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import grain
 import numpy as np
 
@@ -80,6 +81,7 @@ class Loader:
     self._sources = [TrainingSource(place, config.split) for place in places]
     lengths = [len(source) for source in self._sources]
     self._mixture = Mixture(lengths, weights, config.seed)
+    cv2.setNumThreads(1)  # threads work on batches, not on parts of a picture
     options = grain.ReadOptions(config.threads, config.prefetch)
     numbers = grain.MapDataset.range(position, sys.maxsize)
     batches = numbers.map(self._prepare).to_iter_dataset(options)

@@ -2,6 +2,7 @@ import jax
 import pytest
 
 from configs import base, pretrain
+from data.catalog import CATALOG
 from data.scene import DEFAULT, HARD
 from slan_jax.models import config
 from slan_jax.models.slan import Slan
@@ -57,8 +58,10 @@ def test_the_longest_hard_caption_fits():
 
 def test_the_papers_mixture_is_table_8():
   values = pretrain.get_config("vit_b,mixture=runs/data/")
-  assert values.data.dir == "runs/data/coco"
-  assert values.data.mixture[0] == ("coco", "runs/data/coco", 113.0)
+  first = ("coco_captions", "runs/data/coco_captions", 113.0)
+  assert values.data.mixture[0] == first
+  assert values.data.dir == first[1]
+  assert {name for name, _, _ in values.data.mixture} <= CATALOG.keys()
   assert sum(weight for _, _, weight in values.data.mixture) == 14_073
   assert pretrain.get_config("vit_b").data.mixture == ()
   with pytest.raises(ValueError, match="cannot read 'mixture='"):

@@ -113,6 +113,12 @@ def test_shrinking_is_near_pillows_bicubic(factor):
   assert error < max(rough, 3.0)
 
 
+def test_a_side_that_shrinks_much_is_averaged_though_the_other_grows():
+  stripes = np.zeros((600, 20, 3), np.uint8)
+  stripes[::2] = 255
+  assert np.abs(crop._shrink(stripes, 60).astype(int) - 127).max() <= 1
+
+
 def test_a_record_with_a_wrong_size_is_refused():
   with pytest.raises(BadRecord, match="differs"):
     cropped(photograph(64, 64), (640, 480), 16, (0.5, 1.0))
