@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
+_NOTHING = (math.nan,) * 4
 _TOLERANCE = 0.005  # of the side: rounding by the annotators, not worth a note
 
 
-def fractions(corner_and_extent: Any, size: tuple[int, int]) -> np.ndarray:
+def fractions(
+  corner_and_extent: Any, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
   """xyxy as fractions of a picture, from [x, y, width, height] in pixels.
 
   Args:
@@ -16,16 +19,16 @@ def fractions(corner_and_extent: Any, size: tuple[int, int]) -> np.ndarray:
     size: Width and height of the picture in pixels.
 
   Returns:
-    [4] float64, NaN where there was no number; nothing is clipped.
+    Four numbers, NaN where there was none; nothing is clipped.
   """
   try:
     x, y, w, h = (float(number) for number in corner_and_extent)
     width, height = (float(side) for side in size)
   except (TypeError, ValueError, OverflowError):
-    return np.full(4, np.nan)
+    return _NOTHING
   if not (width > 0 and height > 0):
-    return np.full(4, np.nan)
-  return np.array([x / width, y / height, (x + w) / width, (y + h) / height])
+    return _NOTHING
+  return x / width, y / height, (x + w) / width, (y + h) / height
 
 
 def clean_box(box: Any) -> tuple[np.ndarray | None, str | None]:
