@@ -20,9 +20,10 @@ from typing import Any
 from etils import epath
 
 from data.catalog import CATALOG
+from data.command import build_parser
 from data.errors import PreparationError
 from data.report import FILE, NOTES, is_complete, is_local, read_report
-from data.source import Source, at_least
+from data.source import Source
 
 USAGE_ERROR = 2
 _INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -32,7 +33,7 @@ _HOW = ("out", "workers", "runner", "beam")
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs the command line and returns its exit code."""
-  parser = _parser()
+  parser = build_parser()
   options, options.beam = parser.parse_known_args(arguments)
   if options.beam and not options.runner:
     parser.error(f"unrecognized arguments: {' '.join(options.beam)}")
@@ -57,63 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
   return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m data.prepare",
-    description="Makes a directory of records that training reads.",
-  )
-  names = parser.add_subparsers(
-    dest="name", required=True, metavar="NAME", title="data sets"
-  )
-  for name, entry in CATALOG.items():
-    one = names.add_parser(name, help=entry.text, description=entry.text)
-    one.add_argument(
-      "--out", type=epath.Path, required=True, help="directory to make"
-    )
-    one.add_argument(
-      "--workers",
-      type=at_least(1),
-      default=os.cpu_count() or 1,
-      help="processes; the records do not depend on it; default: one per core",
-    )
-    one.add_argument(
-      "--shards",
-      type=at_least(1),
-      help="files per split; default: as suits the source",
-    )
-    one.add_argument(
-      "--runner",
-      help="prepare with Apache Beam, such as DirectRunner or DataflowRunner; "
-      "options that are not listed here are the pipeline's",
-    )
-    if not entry.drawn:
-      _add_source_options(one)
-    entry.load().add_options(one)
-  return parser
-
-
-def _add_source_options(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--source", type=epath.Path, required=True, help="see data/README.md"
-  )
-  parser.add_argument(
-    "--decode",
-    action="store_true",
-    help="decode every JPEG to its end instead of trusting its markers: finds "
-    "damage within, several times slower",
-  )
-  words = parser.add_mutually_exclusive_group()
-  words.add_argument(
-    "--vocab-size",
-    type=at_least(1),
-    default=8_000,
-    help="entries of the WordPiece vocabulary learned from the captions",
-  )
-  words.add_argument(
-    "--tokenizer", type=Path, help="directory of a tokenizer to copy instead"
-  )
-
-
 def prepare(options: argparse.Namespace) -> None:
   """Makes the directory that the options ask for, or finds it made.
 
@@ -122,9 +66,11 @@ def prepare(options: argparse.Namespace) -> None:
       source or the tokenizer to copy is not what it should be.
   """
   out = options.out
+  if is_local(out):
+    out = epath.Path(os.path.abspath(out))
   settings = _settings(options)
   if _already_prepared(out, settings):
-    print(f"{out} is already prepared")
+    print(f"{options.out} is already prepared")
     return
   start = time.monotonic()
   source = CATALOG[options.name].load().from_options(options)
@@ -143,7 +89,7 @@ def prepare(options: argparse.Namespace) -> None:
     work.rename(out)
   for line in lines:
     print(line)
-  print(f"{out} prepared in {time.monotonic() - start:.0f} s")
+  print(f"{options.out} prepared in {time.monotonic() - start:.0f} s")
 
 
 def _make(
