@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from slan_torch.config import ExportError, read_config
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _LISTED = 8  # names in an error
 
 
@@ -32,7 +33,15 @@ def read_json(path: Path) -> dict:
 
 
 class Pretrained:
-  """What `SLANModel` gains: `from_pretrained` and `save_pretrained`."""
+  """What `SLANModel` gains: `from_pretrained` and `save_pretrained`.
+
+  Attributes:
+    source: the export that the model was read from; None = none.
+    values: its config.json.
+  """
+
+  source: Path | None = None
+  values: dict[str, Any] | None = None
 
   @classmethod
   def from_pretrained(
@@ -69,30 +78,37 @@ class Pretrained:
     """Writes the model where `from_pretrained` and slan_jax read it.
 
     Tokenizer and preprocessing files come along from the export that the model
-    was read from. The directory appears whole or not at all.
+    was read from; its model card, which tells that one's scores, does not. The
+    directory appears whole or not at all.
 
     Args:
       directory: must not exist, unless `force`.
-      force: replace it.
+      force: replace an export.
 
     Raises:
       FileExistsError: it exists.
+      ValueError: the model was not read from an export.
     """
+    if self.source is None:
+      raise ValueError("only a model of from_pretrained has files to save with")
     directory = Path(directory).absolute()
-    if directory.exists() and not force:
-      raise FileExistsError(f"{directory} exists; force=True replaces it")
+    if directory.exists() and not (force and (directory / WEIGHTS).is_file()):
+      raise FileExistsError(
+        f"{directory} exists; force=True replaces an export, nothing else"
+      )
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".slan-"))
     try:
       os.chmod(partial, 0o755)
       for file in self.source.iterdir():
-        if file.is_file() and file.name not in (CONFIG, WEIGHTS):
+        if file.is_file() and file.name not in (CONFIG, WEIGHTS, CARD):
           shutil.copy(file, partial)
       name = str(self.matching.weight.dtype).removeprefix("torch.")
       values = self.values | {"dtype": name}
       (partial / CONFIG).write_text(json.dumps(values, indent=2) + "\n")
       tensors = {k: v.contiguous() for k, v in self.state_dict().items()}
       save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+      (partial / WEIGHTS).chmod(0o644)
       if directory.exists():
         shutil.rmtree(directory)
       partial.rename(directory)

@@ -118,6 +118,6 @@ class _Beams:
     """The hypothesis with the best mean log probability, [SEP] as [PAD]."""
     marks = self._marks
     length = (self._tokens != marks.pad).sum(-1).clamp(min=1)
-    best = (self._score / length).argmax(-1)
-    tokens = self._tokens[torch.arange(len(best)), best]
+    best = (self._score / length).argmax(-1)[:, None, None]
+    tokens = self._tokens.take_along_dim(best, 1)[:, 0]
     return tokens.masked_fill(tokens == marks.sep, marks.pad)

@@ -63,6 +63,7 @@ def launch(job: Callable[[], int | None]) -> None:
 
   def whole() -> int | None:
     _parse()
+    _log_to_terminal()
     if _DISTRIBUTED.value:
       jax.distributed.initialize()
     return job()
@@ -82,14 +83,15 @@ def launch_parsed(
   """
   arguments = parser.parse_args()
   flags.FLAGS(sys.argv[:1])
+  _log_to_terminal()
   _leave(lambda: job(arguments))
 
 
 def _leave(job: Callable[[], int | None]) -> None:
+  """Leaves with the job's exit code, or with that of its error."""
   name = Path(sys.argv[0]).name
   debug = "--debug" in sys.argv  # also when the flags do not parse
   try:
-    _log_to_terminal()
     code = job()
   except NonFiniteError as error:
     code = _explain(name, error, debug, FALLS_SHORT)

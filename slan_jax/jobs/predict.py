@@ -19,10 +19,13 @@ from slan_jax.jobs.phrases import find_phrases
 from slan_jax.jobs.predictor import Predictor, Words, read_trained
 
 Line = dict[str, Any]
+# What is compiled once need not be for the next question.
+CACHE = "~/.cache/slan_jax"
 
 
 def main() -> None:
   """Console script."""
+  common.use_compilation_cache(CACHE)
   common.launch_parsed(_parser(), predict)
 
 

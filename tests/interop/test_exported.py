@@ -68,7 +68,14 @@ def test_a_model_tuned_in_torch_comes_back(cfg, tree, directory, tmp_path):
     back["slan"]["matching"]["kernel"] != tree["slan"]["matching"]["kernel"]
   )
   assert moved.any()
-  # And the model that was saved is the one that torch reads.
+  # And the model that was saved is the one that torch reads, without the
+  # card that told the scores of another.
+  assert not (tmp_path / "tuned" / "README.md").exists()
+  with pytest.raises(FileExistsError, match="force"):
+    model.save_pretrained(tmp_path / "tuned")
+  model.save_pretrained(tmp_path / "tuned", force=True)
+  with pytest.raises(FileExistsError, match="nothing else"):
+    model.save_pretrained(tmp_path, force=True)
   again = SLANModel.from_pretrained(tmp_path / "tuned")
   with torch.no_grad():
     torch.testing.assert_close(
@@ -92,6 +99,12 @@ def test_what_does_not_fit_into_a_type_is_an_error(tree):
   huge = {"slan": {"image_projection": {"bias": np.full(4, 1e30, "f")}}}
   with pytest.raises(ValueError, match=r"image_projection\.bias .* --dtype"):
     exported.to_tensors(huge | {"objective": {}}, "float16")
+
+
+def test_a_model_from_nowhere_has_no_files_to_save(cfg, tree, tmp_path):
+  with pytest.raises(ValueError, match="from_pretrained"):
+    pair.torch_model(cfg, tree).save_pretrained(tmp_path / "out")
+  assert not list(tmp_path.iterdir())
 
 
 def damaged(directory, tmp_path, change):
