@@ -77,6 +77,8 @@ setup(
     "console_scripts": [
       "slan-train=slan_jax.jobs.train:main",
       "slan-eval=slan_jax.jobs.evaluate:main",
+      "slan-import=slan_jax.jobs.weights:main",
+      "slan-plan=slan_jax.jobs.plan:main",
       "slan-report=slan_jax.jobs.report:main",
       "slan-export=slan_jax.jobs.export:main",
       "slan-predict=slan_jax.jobs.predict:main",

@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.batch_size = 960  # image-text pairs per step over all devices (4.1)
   config.microbatches = 1  # encoder passes a batch is cut into (exact)
   config.compilation_cache = ""  # directory of compiled programs; "" = none
+  config.init_from = _init_from()
   config.data = _data()
   config.text = _text()
   config.model = _model()
@@ -37,6 +38,22 @@ def get_config() -> ml_collections.ConfigDict:
 
 def _section(**values) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(values)
+
+
+def _init_from() -> ml_collections.ConfigDict:
+  """Published weights of a new run: a hub directory, safetensors or state dict.
+
+  "" = random. The paper's vision encoders start at random (4.1); ALBEF and
+  BLIP start theirs from ImageNet. All of a file's keys and shapes must fit.
+  """
+  return _section(
+    text="",  # BERT; its tokenizer belongs into text.tokenizer
+    language_head="",  # of masked language modelling, of the same BERT
+    backbone="",  # ViT or ResNet, as model.backbone.name
+    detector="",  # DETR's transformer; the saliency head starts at random
+    resize_positions=False,  # of a ViT trained at another image size
+    ignore=(),  # starts of names in these files that are passed over
+  )
 
 
 def _data() -> ml_collections.ConfigDict:

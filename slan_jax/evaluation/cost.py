@@ -6,6 +6,7 @@ counted, two operations per multiply-add, as the field counts a model's FLOPs.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 Jaxpr = Any  # jax.core.Jaxpr or ClosedJaxpr; read by duck typing
@@ -21,22 +22,61 @@ def count_flops(jaxpr: Jaxpr) -> float:
     Floating-point operations. Of a conditional the dearest branch counts; a
     `while` loop has no known trip count: its body is counted once.
   """
-  jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-  total = 0.0
-  for equation in jaxpr.eqns:
-    name, params = equation.primitive.name, equation.params
-    if name == "dot_general":
-      total += _dot_general(equation)
-    elif name == "conv_general_dilated":
-      total += _convolution(equation)
-    elif name == "cond":
-      total += max(count_flops(inner) for inner in params["branches"])
-    elif name == "scan":
-      total += params["length"] * count_flops(params["jaxpr"])
+  return sum(_equation(equation) for equation in _equations(jaxpr))
+
+
+def count_flops_by(
+  jaxpr: Jaxpr, parts: Mapping[str, str], rest: str
+) -> dict[str, float]:
+  """Operations of one call of a program, told apart by named scope.
+
+  Args:
+    jaxpr: as in `count_flops`.
+    parts: name of a scope (as modules open them) -> part. The outermost scope
+      with a part decides.
+    rest: part of what stands in none of these scopes.
+
+  Returns:
+    Part -> floating-point operations; only parts that have some.
+  """
+  total: dict[str, float] = {}
+
+  def add(part: str, flops: float) -> None:
+    if flops:
+      total[part] = total.get(part, 0.0) + flops
+
+  for equation in _equations(jaxpr):
+    scopes = str(equation.source_info.name_stack).split("/")
+    part = next((parts[scope] for scope in scopes if scope in parts), None)
+    inner = _inner(equation.params)
+    if part is None and inner and equation.primitive.name != "cond":
+      for program in inner:
+        for name, flops in count_flops_by(program, parts, rest).items():
+          add(name, _times(equation) * flops)
     else:
-      for inner in _inner(params):
-        total += count_flops(inner)
+      add(rest if part is None else part, _equation(equation))
   return total
+
+
+def _equations(jaxpr: Jaxpr) -> list:
+  return getattr(jaxpr, "jaxpr", jaxpr).eqns
+
+
+def _equation(equation) -> float:
+  name, params = equation.primitive.name, equation.params
+  if name == "dot_general":
+    return _dot_general(equation)
+  if name == "conv_general_dilated":
+    return _convolution(equation)
+  inner = [count_flops(program) for program in _inner(params)]
+  if name == "cond":
+    return max(inner)
+  return _times(equation) * sum(inner)
+
+
+def _times(equation) -> int:
+  """How often the programs inside an equation run."""
+  return equation.params["length"] if equation.primitive.name == "scan" else 1
 
 
 def _inner(params: dict) -> list[Jaxpr]:

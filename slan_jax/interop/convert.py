@@ -183,15 +183,17 @@ def from_torch(
   *,
   source: str,
   adapt: Adapt | None = None,
+  ignore: tuple[str, ...] = (),
 ) -> Any:
   """A new parameter tree from torch arrays; all or nothing.
 
   Args:
     kind: one of `names.KINDS`.
     tensors: torch name -> array, of any dialect of the kind.
-    template: parameters (arrays, or shapes when nothing is `ours_only`).
+    template: parameters, arrays or shapes; its `ours_only` leaves are kept.
     source: name of the file, for errors.
     adapt: may turn an array into one of the wanted shape.
+    ignore: starts of names that are passed over.
 
   Returns:
     Tree of numpy arrays with the structure and types of `template`.
@@ -200,8 +202,8 @@ def from_torch(
     LoadError: another architecture, or arrays missing, unexpected, misshaped
       or not finite: all of them are listed.
   """
-  tensors = {_strip(kind, name): array for name, array in tensors.items()}
-  wanted = _best_dialect(kind, tensors, template, source)
+  tensors = strip(kind, tensors, ignore)
+  wanted = best_slots(kind, tensors, template, source)
   expected = {slot.name for slot in wanted}
   faults: problems.Faults = {
     "missing": sorted(expected - set(tensors)),
@@ -234,16 +236,27 @@ def from_torch(
   )
 
 
-def _strip(kind: names.Kind, name: str) -> str:
-  for prefix in kind.prefixes:
-    name = name.removeprefix(prefix)
-  return name
+def strip(
+  kind: names.Kind, tensors: Mapping[str, np.ndarray], ignore: tuple[str, ...]
+) -> Tensors:
+  """Drops the kind's prefixes from names, then the names to be ignored."""
+  kept = {}
+  for name, array in tensors.items():
+    for prefix in kind.prefixes:
+      name = name.removeprefix(prefix)
+    if not name.startswith(ignore):
+      kept[name] = array
+  return kept
 
 
-def _best_dialect(
+def best_slots(
   kind: names.Kind, tensors: Tensors, template: Any, source: str
 ) -> list[Slot]:
-  """Slots of the dialect that most names of the file belong to."""
+  """Slots of the dialect that most names of the file belong to.
+
+  Raises:
+    LoadError: no name of the file belongs to any.
+  """
 
   def hits(found: list[Slot]) -> int:
     return len({slot.name for slot in found} & set(tensors))

@@ -86,6 +86,7 @@ def load(
   *,
   heads: int | None = None,
   resize_positions: bool = False,
+  ignore: tuple[str, ...] = (),
 ) -> Any:
   """New parameters of one part of the model from a file of weights.
 
@@ -96,6 +97,7 @@ def load(
     heads: attention heads of the model, checked where a config.json names its
       own: they leave no trace in the shapes.
     resize_positions: resize a ViT's position table of another image size.
+    ignore: starts of names in the file that are passed over.
 
   Returns:
     Tree of numpy arrays like `template_params`.
@@ -110,8 +112,33 @@ def load(
     _check_config(names.KINDS[kind], config, heads, path)
   adapt = _resize_positions if resize_positions else None
   return convert.from_torch(
-    names.KINDS[kind], tensors, template_params, source=str(path), adapt=adapt
+    names.KINDS[kind],
+    tensors,
+    template_params,
+    source=str(path),
+    adapt=adapt,
+    ignore=ignore,
   )
+
+
+def inventory(
+  path: str | Path, kind: str, template_params: Any
+) -> list[tuple[str, convert.Shape, str]]:
+  """What `load` reads of a file that fits.
+
+  Args:
+    path: as `load`.
+    kind: one of `names.KINDS`.
+    template_params: parameters of that part, or their shapes.
+
+  Returns:
+    Name in the file (without prefixes), its shape there, and our path; one
+    row per array of the model, or per layer of a stacked one.
+  """
+  table = names.KINDS[kind]
+  tensors = convert.strip(table, read(Path(path))[0], ())
+  slots = convert.best_slots(table, tensors, template_params, str(path))
+  return [(slot.name, tensors[slot.name].shape, slot.path) for slot in slots]
 
 
 def _resize_positions(

@@ -287,7 +287,10 @@ KINDS: dict[str, Kind] = {
     },
     prefixes=("module.", "model."),
     ignored=(r"backbone\.", r"class_labels_classifier\.", r"class_embed\."),
-    ours_only=("saliency/kernel", "saliency/bias"),
+    # The latter where queries start from a grid.
+    ours_only=(
+      "saliency/kernel", "saliency/bias", "content/kernel", "content/bias",
+    ),
     model_types=("detr",),
     required={"activation_function": "relu", "position_embedding_type": "sine"},
   ),

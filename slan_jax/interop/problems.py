@@ -11,7 +11,7 @@ _ADVICE = {
   "running_mean": "the file has batch-norm statistics: set "
   "model.backbone.norm=frozen_batch",
   "pos": "the position tables differ: set the same length or image size, or "
-  "ask for resizing (vision transformers)",
+  "ask for resizing (vision transformers: init_from.resize_positions)",
 }
 
 
@@ -39,6 +39,8 @@ def raise_for(faults: Faults, source: str) -> None:
       lines += [f"    {item}" for item in items[:_LISTED]]
       lines += [f"    ... and {more} more"] if more > 0 else []
   everything = "\n".join(item for items in faults.values() for item in items)
+  if faults["unexpected"]:
+    lines.append("  hint: init_from.ignore passes over names by their start")
   for key, advice in _ADVICE.items():
     if key in everything:
       lines.append(f"  hint: {advice}")

@@ -1,6 +1,7 @@
 """What every job does before and after its own work."""
 
 import argparse
+import functools
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from slan_jax.input.errors import InputError
+from slan_jax.interop.problems import LoadError
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.typed import to_dataclass
 from slan_jax.training.checkpoint import CorruptCheckpointError
@@ -27,6 +29,7 @@ INTERRUPTED = 130
 EXPECTED = (ValueError, OSError, InputError, CorruptCheckpointError)
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Home of the run.")
+OUTPUT = flags.DEFINE_string("output", None, "Where the results are written.")
 _DEBUG = flags.DEFINE_bool("debug", False, "Show where an error comes from.")
 _DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
@@ -36,6 +39,7 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
+@functools.cache  # flags are defined once, whatever jobs a process imports
 def define_config() -> flags.FlagHolder:
   """Defines --config FILE[:ARGUMENT] and --config.key=value."""
   return config_flags.DEFINE_config_file(
@@ -122,7 +126,9 @@ def _explain(name: str, error: Exception, debug: bool, code: int) -> int:
   if debug:
     traceback.print_exc()
   else:
-    text = " ".join(str(error).split())
+    text = str(error)
+    if not isinstance(error, LoadError):  # whose lists have lines of their own
+      text = " ".join(text.split())
     print(
       f"{name}: {text} (--debug shows where this comes from)", file=sys.stderr
     )

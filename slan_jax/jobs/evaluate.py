@@ -17,6 +17,7 @@ from slan_jax.evaluation.retrieval_pictures import (
 )
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.experiment import Experiment, make_task, read_tokenizer
+from slan_jax.jobs.pretrained import graft, read_weights
 from slan_jax.jobs.scoring import Scorer
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.config import Mesh
@@ -28,7 +29,6 @@ QUERIES = 6  # retrieval examples kept for the pictures
 REQUEST = "request.json"
 
 _TASK = flags.DEFINE_enum("task", None, ["retrieval", "grounding"], "What.")
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of metrics.json.")
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "last", "Step, or `last`, or `best` by validation score."
 )
@@ -73,7 +73,7 @@ def _from_flags() -> int:
     config_hash=workdir.config_hash(experiment),
     untrained=_UNTRAINED.value,
   )
-  output = Path(_OUTPUT.value)
+  output = Path(common.OUTPUT.value)
   found = None if _FORCE.value else reuse(output, request)
   if found is None:
     found = evaluate(experiment, checkpoints, request, output)
@@ -174,17 +174,18 @@ def evaluate(
   task = make_task(experiment, encoder)
   mesh = make_mesh(evaluation_mesh(experiment))
   part = "ema" if experiment.evaluation.use_ema else "params"
+  like = abstract_params(task, mesh)
+  weights = read_weights(experiment, like) if request.untrained else {}
   with jax.set_mesh(mesh):
     scorer = Scorer(
       experiment, task, mesh, request.split, galleries=request.galleries
     )
-    params = checkpoints.restore_part(
-      request.step, part, abstract_params(task, mesh)
-    )
+    params = checkpoints.restore_part(request.step, part, like)
     outcome = _score(scorer, request, params, output)
     untrained = {}
     if request.untrained:
       params = init_params(task, seed=experiment.seed, mesh=mesh)
+      params = graft(params, weights)
       untrained = _score(scorer, request, params, None)["metrics"]
   found = report.complete(
     outcome,

@@ -14,6 +14,18 @@ from slan_jax.training import config as training
 
 
 @dataclasses.dataclass(frozen=True)
+class InitFrom:
+  """Files of published weights that a new run starts from; "" = none."""
+
+  text: str
+  language_head: str
+  backbone: str
+  detector: str
+  resize_positions: bool
+  ignore: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
   """Where examples come from and how they are augmented."""
 
@@ -64,6 +76,7 @@ class Experiment:
   batch_size: int
   microbatches: int
   compilation_cache: str
+  init_from: InitFrom
   data: Data
   text: Text
   model: models.Slan

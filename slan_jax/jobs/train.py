@@ -18,6 +18,7 @@ from slan_jax.jobs.experiment import (
   read_tokenizer,
   without_remat,
 )
+from slan_jax.jobs.pretrained import graft, read_weights
 from slan_jax.jobs.scoring import training_evaluation
 from slan_jax.tasks.task import Task
 from slan_jax.training import loop
@@ -86,6 +87,9 @@ def _train(experiment, encoder, directory, mesh) -> int:
   )
   state, host = checkpoints.restore_newest(like) or (None, {})
   host = loop.Host(**host)
+  weights = {}
+  if state is None:
+    weights = read_weights(experiment, like.params)
   loader = Loader(
     experiment.data.dir, input_config(experiment), position=host.position
   )
@@ -93,10 +97,17 @@ def _train(experiment, encoder, directory, mesh) -> int:
     state = init_state(
       task, optimizer, seed=experiment.seed, ema=ema, mesh=mesh
     )
+    state = state._replace(
+      params=graft(state.params, weights),
+      ema=graft(state.ema, weights) if ema else {},
+    )
   start = int(state.step)
   display = Display(start, experiment.total_steps)
   if start:
     display.say(f"{directory}: going on from step {start}")
+  if weights:
+    display.say(f"Starting from published weights: {', '.join(weights)}")
+    weights.clear()  # they live on the devices now
 
   log = Log(directory, start or -1)
   evaluate = training_evaluation(experiment, task, mesh, directory, log)

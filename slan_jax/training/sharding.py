@@ -23,6 +23,7 @@ Tree = Any
 RULES: tuple[tuple[str, tuple[int, ...]], ...] = (
   (r"kernel$", (-2, -1)),  # [.., in, out]: the product contracts `in`
   (r"word$", (-1, -2)),  # [words, D]: the tied language head contracts D
+  (r"position$", (-1,)),  # [places, D]
 )
 
 # Smaller tensors cost more in messages than they save in memory.

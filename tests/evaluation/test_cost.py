@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.evaluation.cost import count_flops
+from slan_jax.evaluation.cost import count_flops, count_flops_by
 
 
 def flops(function, *shapes) -> float:
@@ -90,3 +90,27 @@ def test_jit_and_custom_rules_are_looked_into():
     lambda a, b: (a @ b, (a, b)), lambda r, g: (g @ r[1].T, r[0].T @ g)
   )
   assert flops(product, (4, 4), (4, 4)) == 2 * 4**3
+
+
+def test_scopes_tell_parts_apart():
+  def run(a):
+    with jax.named_scope("outer"), jax.named_scope("eye"):
+      a = a @ a
+    with jax.named_scope("ear"):
+      a = jax.jit(lambda a: jax.lax.cond(a[0, 0] > 0, jnp.dot, jnp.add, a, a))(
+        a
+      )
+
+    def body(a, _):
+      with jax.named_scope("eye"):
+        b = a @ a
+      return a @ b, None
+
+    return jax.lax.scan(body, a, None, 5)[0]
+
+  jaxpr = jax.make_jaxpr(run)(jax.ShapeDtypeStruct((4, 4), np.float32))
+  one = 2 * 4**3
+  parts = {"eye": "sees", "ear": "hears"}
+  found = count_flops_by(jaxpr, parts, "rest")
+  assert found == {"sees": 6 * one, "hears": one, "rest": 5 * one}
+  assert sum(found.values()) == count_flops(jaxpr)

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from configs import pretrain as pretrain_configs
+from slan_jax.models.config import Slan
+from slan_jax.tasks import pretrain
+from slan_jax.tasks.config import Batch, Objective
 from slan_jax.training import config, sharding
 from slan_jax.training.state import abstract_state
+from tests.models import small
 from tests.training.toy import (
   OPTIONS,
   build,
@@ -55,6 +60,7 @@ BIG = sharding.SMALL_BYTES  # elements of four bytes: 4 MB
     ("dense/kernel", (511, 2049), PartitionSpec()),
     ("conv/kernel", (3, 3, 512, 512), PartitionSpec(None, None, "fsdp")),
     ("text/word", (30522, 768), PartitionSpec(None, "fsdp")),
+    ("text/position", (2048, 768), PartitionSpec(None, "fsdp")),
     ("norm/scale", (BIG,), PartitionSpec()),
     ("small/kernel", (512, 4), PartitionSpec()),
   ],
@@ -74,6 +80,40 @@ def test_moments_ema_and_queue_are_born_split(monkeypatch):
     assert tree["encoder"]["bias"].sharding.spec == PartitionSpec()
   assert state.carry["queue"].sharding.spec == PartitionSpec(("data", "fsdp"))
   assert state.carry["queue"].addressable_shards[0].data.shape == (4, 16)
+
+
+def full_size_task(name: str):
+  """The pre-training task of a model of the paper, with BERT's vocabulary."""
+  values = pretrain_configs.get_config(name)
+  with values.unlocked():
+    values.model.text.vocab_size = 30_522
+  plain = values.to_dict()
+  return pretrain.make_task(
+    small.build(Slan, plain["model"]),
+    small.build(Objective, plain["objective"]),
+    Batch(640, 32, hard_negatives=1, mask_id=4, microbatches=1),
+    total_steps=1,
+  )
+
+
+def test_vit_h_fits_where_it_is_split():
+  """929 M parameters on eight devices, without making any of them."""
+  task = full_size_task("vit_h")
+  state = abstract_state(
+    task, make_optimizer(OPTIONS), ema=True, mesh=mesh_of(1, 8)
+  )
+  whole = each = 0
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      continue
+    part = np.prod(leaf.sharding.shard_shape(leaf.shape), dtype=int)
+    own = part * leaf.dtype.itemsize
+    size = leaf.size * leaf.dtype.itemsize
+    assert size <= sharding.SMALL_BYTES or own == size // 8, path
+    whole, each = whole + size, each + own
+  # Parameters, EMA copy and two moments in float32, and the queues.
+  assert whole / 4 == pytest.approx(4 * 928.6e6 + 2 * 57_600 * 257, rel=1e-3)
+  assert each < 1.02 * whole / 8
 
 
 def test_queue_that_does_not_divide_is_whole():

@@ -1,0 +1,148 @@
+"""`slan-plan --params --config FILE[:ARG] [--output FILE.json]`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from slan_jax.evaluation.cost import count_flops_by
+from slan_jax.evaluation.files import write_atomically
+from slan_jax.jobs import common
+from slan_jax.jobs.experiment import Experiment, read_tokenizer
+from slan_jax.models.config import Backbone, Slan
+from slan_jax.tasks import budget
+
+# Words of bert-base-uncased, the paper's text encoder: what a configuration
+# that names no data set is counted with.
+BERT_WORDS = 30_522
+PAPER_SIDE = 384  # pixels at which Table 7 counts FLOPs
+
+_CONFIG = common.define_config()
+_PARAMS = flags.DEFINE_bool(
+  "params", False, "Count parameters and forward FLOPs by part."
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+  "image_size",
+  None,
+  f"Pixels at which FLOPs are counted; None = {PAPER_SIDE}, or the multiple of "
+  "the patch nearest to it.",
+  lower_bound=1,
+)
+
+
+def main() -> None:
+  """Console script."""
+  flags.mark_flags_as_required(["config"])
+  common.launch(_from_flags)
+
+
+def _from_flags() -> int:
+  if not _PARAMS.value:
+    raise ValueError("nothing to plan: say --params")
+  experiment = common.experiment_of(_CONFIG.value)
+  plan = plan_params(experiment, _IMAGE_SIZE.value)
+  console = Console()
+  console.print(_table(plan))
+  console.print(_rule(plan))
+  if common.OUTPUT.value:
+    text = json.dumps(plan, indent=2) + "\n"
+    write_atomically(Path(common.OUTPUT.value), text.encode())
+  return 0
+
+
+def plan_params(
+  experiment: Experiment, image_size: int | None
+) -> dict[str, Any]:
+  """Counts parameters and forward FLOPs; nothing is computed or allocated.
+
+  Args:
+    experiment: as configured.
+    image_size: pixels for the FLOPs; None = as `--image_size` says.
+
+  Returns:
+    The keys of docs/CONTRACTS.md, `slan-plan`.
+
+  Raises:
+    ValueError: an image size that is no multiple of the patch.
+    InputError: the configured tokenizer cannot be loaded.
+  """
+  cfg = _complete(experiment)
+  side = choose_side(image_size, cfg.backbone)
+  length = experiment.text.max_length
+  parameters = budget.parameters_by_part(cfg, experiment.objective, length)
+  program = budget.trace_pair(cfg, side, length)
+  flops = count_flops_by(program, budget.PARTS, budget.REST)
+  return {
+    "backbone": cfg.backbone.name,
+    "vocabulary": cfg.text.vocab_size,
+    "total_parameters": sum(parameters.values()),
+    "parameters": parameters,
+    "image_size": side,
+    "text_length": length,
+    "flops_per_multiply_add": 2,
+    "total_forward_flops": sum(flops.values()),
+    "forward_flops": flops,
+  }
+
+
+def choose_side(wanted: int | None, backbone: Backbone) -> int:
+  """Image side that an encoder can read: as wanted, or near the paper's.
+
+  Raises:
+    ValueError: the wanted one is no multiple of the encoder's stride.
+  """
+  stride = backbone.row.stride
+  if wanted is None:
+    return round(PAPER_SIDE / stride) * stride
+  if wanted % stride:
+    lower = wanted // stride * stride
+    raise ValueError(
+      f"--image_size={wanted} is no multiple of {stride}, the stride of "
+      f"{backbone.name}; use for example {lower or stride} or {lower + stride}"
+    )
+  return wanted
+
+
+def _complete(experiment: Experiment) -> Slan:
+  """The model with its vocabulary, BERT's when no data set is named."""
+  model, text = experiment.model, experiment.text
+  if model.text.vocab_size != -1:
+    return model
+  if text.tokenizer == "dataset" and not experiment.data.dir:
+    words = dataclasses.replace(model.text, vocab_size=BERT_WORDS)
+    return dataclasses.replace(model, text=words)
+  return read_tokenizer(experiment)[0].model
+
+
+def _rule(plan: dict[str, Any]) -> str:
+  return (
+    "FLOPs: one forward pass of every part for an image of "
+    f"{plan['image_size']} px and a text of {plan['text_length']} tokens; "
+    "products of matrices and convolutions, 2 per multiply-add. An EMA copy is "
+    "not counted."
+  )
+
+
+def _table(plan: dict[str, Any]) -> Table:
+  table = Table(title=f"{plan['backbone']}, {plan['vocabulary']:,} words")
+  table.add_column("part")
+  table.add_column("parameters, M", justify="right")
+  table.add_column("GFLOPs", justify="right")
+  parameters, flops = plan["parameters"], plan["forward_flops"]
+  for part in dict.fromkeys([*parameters, *flops]):
+    table.add_row(
+      part.replace("_", " "),
+      f"{parameters.get(part, 0) / 1e6:.3f}",
+      f"{flops.get(part, 0) / 1e9:.2f}",
+    )
+  table.add_section()
+  table.add_row(
+    "total",
+    f"{plan['total_parameters'] / 1e6:.3f}",
+    f"{plan['total_forward_flops'] / 1e9:.2f}",
+  )
+  return table

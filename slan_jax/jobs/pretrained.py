@@ -1,0 +1,101 @@
+"""Published weights that a new run starts from: `config.init_from`."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from slan_jax.interop import load
+from slan_jax.interop.problems import LoadError
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.models.config import VitRow
+
+Tree = Any
+
+
+class Source(NamedTuple):
+  """A file of weights and the part of the model that it is for.
+
+  Attributes:
+    part: key of `init_from`, and of the model's parameters.
+    path: as `load.load` takes it.
+    kind: one of `names.KINDS`.
+    heads: attention heads of the part; None = it has none.
+  """
+
+  part: str
+  path: str
+  kind: str
+  heads: int | None
+
+
+def sources(experiment: Experiment) -> list[Source]:
+  """The files that a configuration names."""
+  chosen, model = experiment.init_from, experiment.model
+  row = model.backbone.row
+  vision = ("vit", row.heads) if isinstance(row, VitRow) else ("resnet", None)
+  every = (
+    Source("text", chosen.text, "bert", model.text.heads),
+    Source("language_head", chosen.language_head, "language_head", None),
+    Source("backbone", chosen.backbone, *vision),
+    Source("detector", chosen.detector, "detr", model.detector.heads),
+  )
+  return [source for source in every if source.path]
+
+
+def read_weights(experiment: Experiment, params: Tree) -> dict[str, Tree]:
+  """Reads all files, or none when one of them does not fit.
+
+  Args:
+    experiment: names the files.
+    params: of the task, arrays or shapes.
+
+  Returns:
+    Part -> its parameters as numpy arrays; those that no file has stay as in
+    `params`.
+
+  Raises:
+    LoadError: names the key of `init_from`, the file and all that is wrong.
+  """
+  chosen, found = experiment.init_from, {}
+  for part, path, kind, heads in sources(experiment):
+    try:
+      found[part] = load.load(
+        path,
+        kind,
+        params["slan"][part],
+        heads=heads,
+        resize_positions=chosen.resize_positions,
+        ignore=chosen.ignore,
+      )
+    except LoadError as error:
+      raise LoadError(f"init_from.{part}: {error}") from error
+  return found
+
+
+def graft(params: Tree, weights: dict[str, Tree]) -> Tree:
+  """Parameters with the weights in place of the random ones.
+
+  Args:
+    params: of the task, where they shall live.
+    weights: of `read_weights`; {} changes nothing.
+
+  Returns:
+    The tree; what is new has its own memory and the old one's sharding.
+  """
+  if not weights:
+    return params
+
+  def place(new: Any, old: jax.Array) -> jax.Array:
+    if not isinstance(new, np.ndarray):
+      return old
+    # Copied piece by piece: two trees may be grafted from one set of weights,
+    # and both are later given away to the training step.
+    return jax.make_array_from_callback(
+      old.shape, old.sharding, lambda index: np.array(new[index])
+    )
+
+  slan = dict(params["slan"])
+  for part, tree in weights.items():
+    slan[part] = jax.tree.map(place, tree, slan[part])
+  return params | {"slan": slan}
