@@ -25,13 +25,15 @@ EVALUATIONS := retrieval grounding
 comma := ,
 
 # Large arrays are freed and asked for again at every step: keep the pages.
-KEEP_PAGES := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
+# Scoring after training finds what scoring during training compiled.
+ENVIRONMENT := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
+  JAX_COMPILATION_CACHE_DIR=$(CURDIR)/runs/compiled
 
 .PHONY: pretrain test lint setup setup-test bench bench-setup clean
 
 pretrain: setup
 	$(BIN)/python -m data.prepare $(DATA_SET) --out $(SCENES)
-	$(KEEP_PAGES) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
+	$(ENVIRONMENT) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
 	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED))
 	@$(MAKE) --no-print-directory \
 	  $(EVALUATIONS:%=$(RUN)/eval/%/metrics.json)
@@ -39,7 +41,7 @@ pretrain: setup
 
 # A finished run leaves summary.json: what was scored since is not again.
 $(RUN)/eval/%/metrics.json: $(RUN)/summary.json
-	$(KEEP_PAGES) $(BIN)/slan-eval --workdir $(RUN) --task $* \
+	$(ENVIRONMENT) $(BIN)/slan-eval --workdir $(RUN) --task $* \
 	  --output $(@D)
 
 test: setup-test lint
