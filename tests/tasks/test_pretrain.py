@@ -12,7 +12,7 @@ from slan_jax.axes import BATCH
 from slan_jax.models.slan import Slan
 from slan_jax.objective import contrastive
 from slan_jax.tasks import pretrain
-from tests.models.small import small_batch, small_config, small_task
+from tests.models.small import LENGTH, small_batch, small_config, small_task
 
 
 @functools.cache
@@ -36,10 +36,17 @@ def compute(task, params, carry, batch, *, stage=None, gradient=True):
 
 
 @functools.cache
+def program(argument):
+  """(params, carry, batch) -> loss and gradient of a preset, compiled once."""
+  task = start(argument)[0]
+  return jax.jit(lambda *inputs: compute(task, *inputs))
+
+
+@functools.cache
 def computed(argument):
-  """Loss, metrics and gradient of a preset, compiled once."""
+  """Loss, metrics and gradient of a preset's random batch."""
   task, params, carry = start(argument)
-  return compute(task, params, carry, small_batch(task))
+  return program(argument)(params, carry, small_batch(task))
 
 
 @pytest.mark.parametrize("argument", ["scenes", "scenes,preset=paper"])
@@ -57,6 +64,65 @@ def test_every_loss_is_finite_and_reaches_every_part(argument):
     assert np.isfinite(size), name
     # The text decoder waits for the downstream tasks.
     assert (size > 0) == (name != "generator"), name
+
+
+def constant(value):
+  return lambda array: np.full_like(array, value)
+
+
+# What a batch or a model may degenerate to: entry -> its new value.
+DEGENERATE_BATCHES = {
+  "all padding": {"text_mask": constant(False)},
+  "no word": {"text_mask": lambda a: a & (np.arange(LENGTH) < 2)},
+  "one word": {"text_mask": lambda a: a & (np.arange(LENGTH) < 3)},
+  "function words": {"text": constant(3)},
+  "black": {"image": constant(0)},
+  "one pair": {"image_id": constant(0), "text_id": constant(0)},
+  "nothing swapped": {"negatives_mask": constant(False)},
+}
+DEGENERATE_MODELS = {
+  "boxes without size": {"box3/bias": lambda a: a + [0, 0, -200, -200]},
+  "boxes at the corner": {"box3/bias": constant(200)},
+  "one region": {"saliency/kernel": lambda a: 1e4 * a},
+  "no saliency": {"saliency/bias": constant(-200)},
+  "zero embeddings": {
+    "projection/kernel": constant(0),
+    "word_map/out/kernel": constant(0),
+    "compose/kernel": constant(0),
+  },
+  "zero features": {"backbone/": constant(0), "embeddings/": constant(0)},
+}
+
+
+@pytest.mark.parametrize("argument", ["scenes", "scenes,preset=paper"])
+def test_nothing_degenerate_gives_nan(argument):
+  task, params, carry = start(argument)
+  batch = small_batch(task)
+  cases = {
+    name: (params, batch | {key: new(batch[key]) for key, new in case.items()})
+    for name, case in DEGENERATE_BATCHES.items()
+  }
+  cases |= {
+    name: (changed(params, case), batch)
+    for name, case in DEGENERATE_MODELS.items()
+  }
+  for name, (weights, rows) in cases.items():
+    found = program(argument)(weights, carry, rows)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+      assert jnp.all(jnp.isfinite(leaf)), (name, jax.tree_util.keystr(path))
+
+
+def changed(params, case):
+  """Parameters, those whose path holds a name of the case replaced."""
+
+  def replace(path, leaf):
+    where = jax.tree_util.keystr(path, simple=True, separator="/")
+    for name, new in case.items():
+      if name in where:
+        return jnp.asarray(new(np.asarray(leaf)), leaf.dtype)
+    return leaf
+
+  return jax.tree_util.tree_map_with_path(replace, params)
 
 
 def test_total_is_the_weighted_sum_of_means():
