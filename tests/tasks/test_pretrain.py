@@ -66,6 +66,42 @@ def test_every_loss_is_finite_and_reaches_every_part(argument):
     assert (size > 0) == (name != "generator"), name
 
 
+# Preset `paper`: loss -> the parts that it trains, as its equations say. No
+# other may get a gradient: ITM's and MLM's negatives and regions are drawn and
+# sought, not learned through the projections of ITC; L_reg's target is fixed
+# (row 16 of docs/METHOD.md), so that it trains what makes G_0 and nothing else.
+ENCODERS = {"backbone", "pyramid", "detector", "text"}
+CONTRACT = {
+  "itc": ENCODERS | {"image_projection", "text_projection", "temperature"},
+  "itm": ENCODERS | {"locator", "matching"},
+  "mlm": ENCODERS | {"locator", "language_head"},
+  "lm": ENCODERS | {"locator", "language_head", "generator"},
+  "reg": {"backbone", "detector"},
+}
+
+
+def test_which_loss_trains_what():
+  task = small_task("scenes,preset=paper", objective__lm=1.0)
+  _, params, carry = start("scenes,preset=paper")
+  batch = jax.tree.map(jnp.asarray, small_batch(task))
+
+  def means(params):
+    _, (metrics, _) = task.loss(
+      params, params, carry, batch, key=jax.random.key(1), step=0, stage=0
+    )
+    return jnp.stack([jnp.divide(*metrics[name]) for name in CONTRACT])
+
+  jacobian = jax.jit(jax.jacrev(means))(params)
+  parts = jacobian["slan"] | jacobian["objective"]
+  for row, (loss, trained) in enumerate(CONTRACT.items()):
+    found = {
+      name
+      for name, tree in parts.items()
+      if any(jnp.any(leaf[row] != 0) for leaf in jax.tree.leaves(tree))
+    }
+    assert found == trained, loss
+
+
 def constant(value):
   return lambda array: np.full_like(array, value)
 
