@@ -118,7 +118,7 @@ TINY_GROUNDED = {
 
 SCENES = {
   "batch_size": 32,
-  "total_steps": 1600,
+  "total_steps": 1200,
   "text.max_length": 32,
   "model.image_size": 64,
   "data.dir": "runs/data/scenes",
