@@ -87,11 +87,17 @@ def test_a_row_differs_from_its_preset_by_its_values_only():
 
 def test_a_short_run_keeps_the_shares():
   plain, short = resolve("locator-whole"), resolve("locator-whole", "steps=200")
-  assert (plain.total_steps, short.total_steps) == (1600, 200)
-  assert plain.optimizer.warmup_steps == 100
-  assert short.optimizer.warmup_steps == 12
-  assert short.evaluation.every_steps == short.checkpoint.every_steps == 50
-  assert short.log.every_steps == 2
+  assert short.total_steps == 200
+  share = 200 / plain.total_steps
+  for section, key in (
+    ("optimizer", "warmup_steps"),
+    ("evaluation", "every_steps"),
+    ("checkpoint", "every_steps"),
+    ("log", "every_steps"),
+  ):
+    whole = getattr(getattr(plain, section), key)
+    found = getattr(getattr(short, section), key)
+    assert whole > found and abs(found - share * whole) <= 1, (section, key)
   tiny = resolve("locator-whole", "steps=2")
   assert tiny.optimizer.warmup_steps < 2 and tiny.evaluation.every_steps == 1
 
