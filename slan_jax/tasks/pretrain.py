@@ -11,22 +11,12 @@ import jax.numpy as jnp
 
 from slan_jax.axes import constrain_batch
 from slan_jax.models import config
-from slan_jax.models.slan import ImageState, Slan, TextState
-from slan_jax.models.word_map import inner_tokens
-from slan_jax.objective import (
-  contrastive,
-  language,
-  matching,
-  monitors,
-  phrases,
-  regions,
-)
-from slan_jax.ops.corrupt import mask_tokens
+from slan_jax.models.slan import Slan
+from slan_jax.objective import contrastive, phrases
 from slan_jax.tasks import grounding, retrieval
 from slan_jax.tasks.config import Batch, Objective
 from slan_jax.tasks.encoded import Encoded
-from slan_jax.tasks.microbatch import microbatched
-from slan_jax.tasks.negatives import negative_pairs
+from slan_jax.tasks.fused import fused_terms
 from slan_jax.tasks.task import Metrics, Task
 
 TEMPERATURE_BOUNDS = (0.001, 0.5)  # of tau, as ALBEF
@@ -149,8 +139,8 @@ def _loss(
     terms["phrase"] = _phrase(objective, online, params, batch)
   metrics = {"temperature": (tau, jnp.float32(1))}
   if not staged or stage > 0:
-    more, watched = _locator_terms(
-      objective, shape, online, swapped, batch, tau, key
+    more, watched = fused_terms(
+      objective, shape, online, swapped, batch, tau, key=key
     )
     terms |= more
     metrics |= watched
@@ -217,129 +207,4 @@ def _phrase(objective, online, params, batch):
     scale=scale,
     same_text=contrastive.same(batch["text_id"], batch["text_id"]),
     negatives_mask=jnp.any(mask, axis=-1),
-  )
-
-
-def _locator_terms(objective, shape, online, swapped, batch, tau, key):
-  """ITM, language and region terms, which need fused pairs."""
-  match_key, mask_key = jax.random.split(key)
-
-  def fuse(image: ImageState, text: TextState):
-    located = online.call(image, text, method="locate")
-    return located, online.call(image, text, located, method="match")
-
-  fuse = microbatched(fuse, shape.microbatches)
-  located, positive = fuse(online.image, online.text)
-  terms, metrics = {}, {}
-  if objective.itm:
-    negatives = negative_pairs(online, swapped, batch, tau, key=match_key)
-    decided = _decisions(fuse, positive, negatives)
-    terms["itm"] = matching.matching_loss(*decided)
-    metrics["itm_accuracy"] = matching.matching_accuracy(*decided)
-  if objective.mlm:
-    terms["mlm"] = _masked_language(objective, shape, online, batch, mask_key)
-  if objective.lm:
-    terms["lm"] = _causal_language(objective, online, located, batch)
-  if objective.reg:
-    terms["reg"] = _region_term(objective, online.image, located)
-  if objective.saliency:
-    terms["saliency"] = _saliency_term(online)
-  kept = online.image.regions
-  metrics |= monitors.region_monitors(
-    jax.lax.stop_gradient(located.boxes), kept["mask"], kept["score"]
-  )
-  metrics["confirmed"] = (
-    jnp.sum(located.confirmed.astype(jnp.float32)),
-    jnp.sum(kept["mask"].astype(jnp.float32)),
-  )
-  return terms, metrics
-
-
-def _decisions(fuse, positive, negatives):
-  """ITM logits, labels and validity of the matched and unmatched pairs."""
-  rows = positive.shape[0]
-  logits, valid = [positive], [jnp.ones(rows, bool)]
-  for image, text, exists in negatives:
-    logits.append(fuse(image, text)[1])
-    valid.append(exists)
-  logits, valid = jnp.concatenate(logits), jnp.concatenate(valid)
-  return logits, (jnp.arange(logits.shape[0]) < rows).astype(jnp.int32), valid
-
-
-def _masked_language(objective, shape, online, batch, key):
-  """Eq. 7 on the fused words of a second, masked pass."""
-  ids, mask = batch["text"], batch["text_mask"]
-  corrupted, counted = mask_tokens(
-    ids,
-    inner_tokens(mask),
-    key=key,
-    rate=objective.mask_rate,
-    mask_id=shape.mask_id,
-    vocab_size=online.vocab_size,
-  )
-  masked = online.encode_text(corrupted, mask)
-  # Regions are sought with the true words: masking is for the words only.
-  masked = masked._replace(phrases=online.text.phrases)
-
-  def predict(image, text):
-    located = online.call(image, text, method="locate")
-    return online.call(located.words, method="predict_words")
-
-  logits = microbatched(predict, shape.microbatches)(online.image, masked)
-  return language.token_loss(logits, ids, counted, label_smoothing=0.0)
-
-
-def _causal_language(objective, online, located, batch):
-  """The text decoder reads the regions and writes the caption."""
-  image = online.image
-  ids, mask = batch["text"], batch["text_mask"]
-  states, states_mask = caption_memory(image, located.regions)
-  logits = online.call(ids, mask, states, states_mask, method="generate")
-  return language.token_loss(
-    logits[:, :-1],
-    ids[:, 1:],
-    mask[:, 1:],
-    label_smoothing=objective.lm_smoothing,
-  )
-
-
-def caption_memory(
-  image: ImageState, adapted: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """What the text decoder looks at: V's cells and E_L^G, with their mask."""
-  batch, height, width, channels = image.v.shape
-  cells = image.v.reshape(batch, height * width, channels)
-  mask = jnp.ones(cells.shape[:2], bool)
-  return (
-    jnp.concatenate([cells, adapted.astype(cells.dtype)], axis=1),
-    jnp.concatenate([mask, image.regions["mask"]], axis=1),
-  )
-
-
-def _region_term(objective, image, located):
-  """L_reg of Eq. 3 between G_0 and the mean of G_1..G_L."""
-  boxes, target = image.regions["boxes"], located.mean_boxes
-  if objective.reg_stop_gradient:
-    target = jax.lax.stop_gradient(target)
-  mask = image.regions["mask"]
-  if objective.reg_confirmed:
-    shift = jnp.abs(target[..., :2] - boxes[..., :2])
-    near = jnp.all(shift < objective.reg_max_shift, axis=-1)
-    mask = located.confirmed & near
-  return regions.regression_loss(
-    boxes, target, mask, l1=objective.reg_l1, giou=objective.reg_giou
-  )
-
-
-def _saliency_term(online):
-  """Saliency follows how well a proposal fits some phrase of the caption."""
-  proposals = online.image.proposals
-  fit = online.call(
-    online.image, online.text, proposals["boxes"], method="box_fit"
-  )
-  valid = online.text.phrases["mask"][:, None]
-  best = jnp.max(jnp.where(valid, fit, 0.0), axis=-1)
-  logit = proposals["saliency_logit"]
-  return regions.saliency_loss(
-    logit, jax.lax.stop_gradient(best), jnp.ones(logit.shape, bool)
   )

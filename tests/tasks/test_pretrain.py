@@ -11,7 +11,7 @@ import pytest
 from slan_jax.axes import BATCH
 from slan_jax.models.slan import Slan
 from slan_jax.objective import contrastive
-from slan_jax.tasks import pretrain
+from slan_jax.tasks import fused
 from tests.models.small import LENGTH, small_batch, small_config, small_task
 
 
@@ -241,7 +241,7 @@ def region_term(boxes, mean_boxes, confirmed, **overrides):
     regions={"boxes": boxes, "mask": jnp.ones((1, 2), bool)}
   )
   located = types.SimpleNamespace(mean_boxes=mean_boxes, confirmed=confirmed)
-  return pretrain._region_term(objective, image, located)[0]
+  return fused._region_term(objective, image, located)[0]
 
 
 BOXES = jnp.array([[[0.5, 0.5, 0.2, 0.2], [0.3, 0.3, 0.2, 0.2]]])
