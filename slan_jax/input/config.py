@@ -25,8 +25,8 @@ class InputConfig:
     hard_negatives: H, captions per picture with one word swapped.
     threads: Threads of this process that prepare batches.
     prefetch: Batches prepared ahead.
-    process_index: This process.
-    process_count: Processes that share each batch.
+    rows: Rows of each batch that this process prepares, in ascending order;
+      () = all of them.
     mixture: Name, directory and weight of each source that takes the place of
       the prepared directory; () = that directory alone.
   """
@@ -46,8 +46,7 @@ class InputConfig:
   hard_negatives: int
   threads: int
   prefetch: int
-  process_index: int = 0
-  process_count: int = 1
+  rows: tuple[int, ...] = ()
   mixture: tuple[tuple[str, str, float], ...] = ()
 
   def __post_init__(self):
@@ -73,15 +72,9 @@ class InputConfig:
       "(name, directory, weight) with names of letters, digits and _, each "
       "once, and weights above 0",
     )
-    if not 0 <= self.process_index < self.process_count:
-      raise ValueError(
-        f"process {self.process_index} of {self.process_count} cannot be"
-      )
-    if self.batch_size % self.process_count:
-      raise ValueError(
-        f"batch_size {self.batch_size} is not divisible by the "
-        f"{self.process_count} processes"
-      )
+    ascending = list(self.rows) == sorted({*self.rows})
+    good = ascending and {*self.rows} <= {*range(self.batch_size)}
+    self._require(good, "rows", f"ascending, below {self.batch_size}")
 
   def _require(self, good: bool, name: str, expected: str) -> None:
     if not good:

@@ -1,4 +1,10 @@
-"""From this process's rows to global arrays on the devices of a mesh."""
+"""From this process's rows to global arrays on the devices of a mesh.
+
+Which rows a process prepares follows from the mesh: on a torus of TPUs the
+devices of one host are not always neighbours in it.
+"""
+
+from bisect import bisect_left
 
 import jax
 import numpy as np
@@ -9,12 +15,26 @@ from slan_jax.axes import BATCH
 Batch = dict[str, np.ndarray]
 
 
+def process_rows(batch_size: int, mesh: Mesh) -> tuple[int, ...]:
+  """Rows of a global batch that the devices of this process hold, ascending.
+
+  Args:
+    batch_size: Rows of the batch over all processes.
+    mesh: Has the axes that split a batch.
+  """
+  sharding = NamedSharding(mesh, PartitionSpec(BATCH))
+  slices = sharding.addressable_devices_indices_map((batch_size,)).values()
+  return tuple(
+    sorted({row for (s,) in slices for row in range(*s.indices(batch_size))})
+  )
+
+
 def global_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
   """Joins the rows of all processes into one array per field.
 
   Args:
-    batch: This process's rows, as a `Loader` yields them; the processes' rows
-      follow each other along axis 0.
+    batch: This process's rows, those of `process_rows`, as a `Loader` yields
+      them.
     mesh: Has the axes that split a batch.
 
   Returns:
@@ -27,17 +47,24 @@ def global_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
   """
   sharding = NamedSharding(mesh, PartitionSpec(BATCH))
   devices = int(np.prod([mesh.shape[axis] for axis in BATCH]))
+  total = len(next(iter(batch.values()))) * jax.process_count()
+  if total % devices:
+    raise ValueError(
+      f"a batch of {total} rows cannot be split over {devices} devices; "
+      "choose a batch_size that is a multiple of them"
+    )
+  rows, each = process_rows(total, mesh), total // devices
   arrays = {}
-  for name, rows in batch.items():
-    total = len(rows) * jax.process_count()
-    if total % devices:
-      raise ValueError(
-        f"a batch of {total} rows cannot be split over {devices} devices; "
-        "choose a batch_size that is a multiple of them"
-      )
-    if rows.dtype == np.int64:
-      rows = _int32(name, rows)
-    arrays[name] = jax.make_array_from_process_local_data(sharding, rows)
+  for name, values in batch.items():
+    if values.dtype == np.int64:
+      values = _int32(name, values)
+
+    def shard(index: tuple[slice, ...], values=values) -> np.ndarray:
+      first = bisect_left(rows, index[0].start or 0)
+      return values[first : first + each]
+
+    shape = (total, *values.shape[1:])
+    arrays[name] = jax.make_array_from_callback(shape, sharding, shard)
   return arrays
 
 

@@ -1,9 +1,10 @@
 """Training batches in one global order, whatever the number of processes.
 
 The order is that of a `Mixture` of one source or of several. Batch b holds the
-positions b B .. (b + 1) B - 1 of it, and process p prepares its own rows of
-every batch. All choices for a row come from a generator seeded by its position,
-so that neither threads nor processes nor a restart change a single byte.
+positions b B .. (b + 1) B - 1 of it, and each process prepares those rows of
+every batch that its devices hold. All choices for a row come from a generator
+seeded by its position, so that neither threads nor processes nor a restart
+change a single byte.
 """
 
 import random
@@ -140,9 +141,9 @@ class Loader:
 
   def _prepare(self, number: int) -> _Prepared:
     faults: list[tuple[str, str]] = []
-    rows = self.config.batch_size // self.config.process_count
-    first = number * self.config.batch_size + self.config.process_index * rows
-    positions = range(first, first + rows)
+    size = self.config.batch_size
+    rows = self.config.rows or range(size)
+    positions = [number * size + row for row in rows]
     found = [self._example(position, faults) for position in positions]
     examples = [row.example for row in found]
     batch = {

@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import jax
-
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.jobs.typed import ConfigError
@@ -173,8 +171,8 @@ def without_remat(experiment: Experiment) -> Experiment:
   return dataclasses.replace(experiment, model=model)
 
 
-def input_config(experiment: Experiment) -> InputConfig:
-  """What the training loader of this process needs."""
+def input_config(experiment: Experiment, rows: tuple[int, ...]) -> InputConfig:
+  """What the training loader of this process needs, which prepares `rows`."""
   data, text = experiment.data, experiment.text
   return InputConfig(
     split=data.train_split,
@@ -192,8 +190,7 @@ def input_config(experiment: Experiment) -> InputConfig:
     hard_negatives=text.hard_negatives,
     threads=data.threads,
     prefetch=data.prefetch,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
+    rows=rows,
     mixture=data.mixture,
   )
 

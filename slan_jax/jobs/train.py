@@ -8,7 +8,7 @@ import jax
 from absl import flags
 
 from slan_jax.evaluation.cost import count_flops
-from slan_jax.input.feed import global_batch
+from slan_jax.input.feed import global_batch, process_rows
 from slan_jax.input.loader import Loader
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.experiment import (
@@ -90,8 +90,9 @@ def _train(experiment, encoder, directory, mesh) -> int:
   weights = {}
   if state is None:
     weights = read_weights(experiment, like.params)
+  rows = process_rows(experiment.batch_size, mesh)
   loader = Loader(
-    experiment.data.dir, input_config(experiment), position=host.position
+    experiment.data.dir, input_config(experiment, rows), position=host.position
   )
   if state is None:
     state = init_state(

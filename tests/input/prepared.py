@@ -87,6 +87,12 @@ def input_config(**changes) -> InputConfig:
   return InputConfig(**(plain | changes))
 
 
+def block(process: int, processes: int, batch_size: int) -> tuple[int, ...]:
+  """Rows of a batch where each process holds one block of them."""
+  rows = batch_size // processes
+  return tuple(range(process * rows, (process + 1) * rows))
+
+
 def evaluation_config(**changes) -> EvaluationConfig:
   plain = {"tokenizer": "dataset", "image_size": 16, "max_length": 12}
   return EvaluationConfig(**(plain | changes))

@@ -24,8 +24,8 @@ from tests.input.prepared import input_config
     ({"mixture": (("a", "x", 0.0),)}, "weights above 0"),
     ({"mixture": (("a", "x", math.inf),)}, "mixture"),
     ({"mixture": (("a", "x", 1.0), ("a", "y", 1.0))}, "each once"),
-    ({"process_count": 3}, "divisible"),
-    ({"process_index": 1}, "process 1 of 1"),
+    ({"batch_size": 4, "rows": (2, 1)}, "rows"),
+    ({"batch_size": 4, "rows": (3, 4)}, "ascending, below 4"),
   ],
 )
 def test_wrong_values_are_named(change, named):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from slan_jax.input.feed import global_batch
+from slan_jax.input.feed import global_batch, process_rows
 
 
 def mesh(data, fsdp):
@@ -28,6 +28,17 @@ def test_rows_are_split_over_both_axes(shape):
     shards = sorted(array.addressable_shards, key=lambda s: s.index[0].start)
     assert [len(shard.data) for shard in shards] == [2] * 8
     np.testing.assert_array_equal(shards[3].data, rows[name][6:8])
+
+
+def test_rows_follow_the_devices_whatever_their_order():
+  order = np.random.default_rng(0).permutation(8)
+  devices = np.array(jax.devices())[order].reshape(4, 2)
+  shuffled = jax.sharding.Mesh(devices, ("data", "fsdp"))
+  assert process_rows(16, shuffled) == tuple(range(16))
+  array = global_batch(batch(16), shuffled)["index"]
+  np.testing.assert_array_equal(array, np.arange(16) + 7)
+  places = {s.device: s.index[0].start for s in array.addressable_shards}
+  assert [places[d] for d in devices.flat] == list(range(0, 16, 2))
 
 
 def test_long_integers_become_int32_and_others_keep_their_type():

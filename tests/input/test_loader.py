@@ -7,6 +7,7 @@ from data.schema import image_id, record
 from slan_jax.input.errors import InputError
 from slan_jax.input.loader import Loader
 from tests.input.prepared import (
+  block,
   damage,
   input_config,
   photograph,
@@ -88,7 +89,7 @@ def test_index_numbers_the_global_order(ten):
 def test_processes_share_one_global_order(scenes, processes):
   whole = load(scenes, 4, **RANDOM)
   parts = [
-    load(scenes, 4, process_index=p, process_count=processes, **RANDOM)
+    load(scenes, 4, rows=block(p, processes, 8), **RANDOM)
     for p in range(processes)
   ]
   joined = [
@@ -96,6 +97,14 @@ def test_processes_share_one_global_order(scenes, processes):
     for rows in zip(*parts)
   ]
   assert_same(joined, whole)
+
+
+def test_rows_need_not_be_neighbours(scenes):
+  whole, part = (
+    load(scenes, 2, **RANDOM),
+    load(scenes, 2, rows=(0, 3, 6), **RANDOM),
+  )
+  assert_same(part, [{n: v[[0, 3, 6]] for n, v in b.items()} for b in whole])
 
 
 @pytest.mark.parametrize("position", [1, 3, 7])
@@ -217,7 +226,7 @@ def test_bad_records_are_replaced_by_the_next_good_one_and_counted(spoilt):
 
 def test_replacement_is_the_same_for_processes_and_restarts(spoilt):
   whole = load(spoilt, 6)
-  parts = [load(spoilt, 6, process_index=p, process_count=2) for p in (0, 1)]
+  parts = [load(spoilt, 6, rows=block(p, 2, 4)) for p in (0, 1)]
   assert numbers(whole) == [
     n for rows in zip(*parts) for n in numbers(list(rows))
   ]

@@ -11,6 +11,7 @@ from slan_jax.input.errors import InputError
 from slan_jax.input.loader import Loader
 from slan_jax.input.mixture import Mixture, Visit
 from tests.input.prepared import (
+  block,
   input_config,
   picture,
   plain_records,
@@ -129,7 +130,7 @@ def test_batches_hold_every_source_by_weight_and_every_record_once(sources):
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_processes_share_one_order_without_loss_or_repeat(sources, processes):
   parts = [
-    ids(sources, 5, process_index=p, process_count=processes, threads=2)
+    ids(sources, 5, rows=block(p, processes, 8), threads=2)
     for p in range(processes)
   ]
   rows = 8 // processes
