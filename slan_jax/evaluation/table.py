@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 # Metric -> what a reader calls it. Metrics a report lacks are left out.
 ROWS = {
@@ -72,3 +73,26 @@ def closing_table(reports: Sequence[dict[str, Any]]) -> Table:
         ]
         table.add_row(label, *cells)
   return table
+
+
+def answer_table(lines: Sequence[dict[str, Any]]) -> Table:
+  """Answers to a user for a terminal, a row each.
+
+  Args:
+    lines: JSON objects with the same keys; none is a table without rows.
+  """
+  table = Table()
+  for name, value in (lines[0] if lines else {}).items():
+    number = isinstance(value, int | float | list)
+    table.add_column(name, justify="right" if number else "left")
+  for line in lines:
+    table.add_row(*(_cell(value) for value in line.values()))
+  return table
+
+
+def _cell(value: Any) -> Text:
+  if value is None:
+    return Text("-")
+  if isinstance(value, list):
+    return Text(" ".join(f"{x:g}" for x in value))
+  return Text(f"{value:.4g}" if isinstance(value, float) else str(value))

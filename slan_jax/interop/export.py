@@ -1,13 +1,17 @@
 """A trained model as a directory that Hugging Face tools and torch read."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.numpy import save_file
-
 from slan_jax.interop import exported
+from slan_jax.interop.tensor_file import write_tensors
 from slan_jax.models import config
+
+# Of the parameters that are in memory at once while they are written.
+PART_BYTES = 2**28
+CALIBRATION = "calibration.json"
 
 # Name in a tokenizer's configuration -> mark.
 _MARKS = {
@@ -24,13 +28,15 @@ class Trained(NamedTuple):
 
   Attributes:
     model: complete, vocabulary included.
-    params: {"slan": ..., "objective": ...}.
+    params: {"slan": ..., "objective": ...}; arrays, or shapes of what
+      `write_weights` reads piece by piece.
     tokenizer: text of tokenizer.json.
     token_ids: of pad, unk, cls, sep and mask.
     max_length: tokens of every text.
     captions: whether the text decoder was trained.
     card: text of the model card.
     training: the whole configuration of the run, as JSON values.
+    calibration: contents of calibration.json; None = never fitted.
   """
 
   model: config.Slan
@@ -41,6 +47,7 @@ class Trained(NamedTuple):
   captions: bool
   card: str
   training: dict[str, Any]
+  calibration: dict[str, Any] | None = None
 
   @property
   def learned(self) -> tuple[str, ...]:
@@ -48,21 +55,33 @@ class Trained(NamedTuple):
     return tuple(sorted(self.params["objective"]))
 
 
-def write_weights(directory: Path, trained: Trained, dtype: str) -> None:
+def write_weights(
+  directory: Path,
+  trained: Trained,
+  dtype: str,
+  read: Callable[[Any], Any] | None = None,
+) -> None:
   """Writes model.safetensors and the model card.
 
   Args:
     directory: exists.
     trained: the model.
     dtype: key of `exported.DTYPES`.
+    read: gives the arrays of a part of `trained.params`, which then holds
+      shapes; None = they are arrays already.
 
   Raises:
     ValueError: a value does not fit into the type.
   """
-  tensors = exported.to_tensors(trained.params, dtype)
-  path = directory / exported.WEIGHTS
-  save_file(tensors, path, metadata={"format": "pt"})
-  path.chmod(0o644)  # the library lets only the owner read
+  write_tensors(
+    directory / exported.WEIGHTS,
+    exported.shapes(trained.params),
+    dtype,
+    (
+      exported.to_tensors(read(part) if read else part, dtype)
+      for part in exported.parts(trained.params, PART_BYTES)
+    ),
+  )
   (directory / "README.md").write_text(trained.card, "utf-8")
 
 
@@ -80,6 +99,8 @@ def write_companions(directory: Path, trained: Trained, dtype: str) -> None:
   _write_json(directory / "tokenizer_config.json", _texts(trained.max_length))
   _write_json(directory / "special_tokens_map.json", _MARKS)
   (directory / "tokenizer.json").write_text(trained.tokenizer, "utf-8")
+  if trained.calibration:
+    _write_json(directory / CALIBRATION, trained.calibration)
 
 
 def config_values(trained: Trained, dtype: str) -> dict[str, Any]:

@@ -1,29 +1,24 @@
 """An export in and out: config.json, model.safetensors, and JAX parameters."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import ml_dtypes
 import numpy as np
 
 from slan_jax import __version__
 from slan_jax.interop import convert, load
 from slan_jax.interop.own_names import SLAN
 from slan_jax.interop.problems import LoadError
+from slan_jax.interop.tensor_file import DTYPES
 from slan_jax.models import config
 from slan_jax.models.slan import Slan
 
 FORMAT = 1  # of config.json; slan_torch reads this one
 MODEL_TYPE = "slan"
 WEIGHTS = "model.safetensors"
-DTYPES = {
-  "float32": np.float32,
-  "bfloat16": ml_dtypes.bfloat16,
-  "float16": np.float16,
-}
 
 
 def config_values(
@@ -66,8 +61,11 @@ def to_tensors(params: Any, dtype: str) -> convert.Tensors:
   """Parameters under slan_torch's names.
 
   Args:
-    params: {"slan": ..., "objective": ...}, on any device.
+    params: {"slan": ..., "objective": ...} or part of it, on any device.
     dtype: key of `DTYPES`.
+
+  Returns:
+    name -> array; float32 ones may share the memory of `params`.
 
   Raises:
     ValueError: a value does not fit into the type.
@@ -77,13 +75,51 @@ def to_tensors(params: Any, dtype: str) -> convert.Tensors:
     SLAN, params, dialect="slan_torch"
   ).items():
     with np.errstate(over="ignore"):
-      tensors[name] = array.astype(DTYPES[dtype])
-    if not np.isfinite(tensors[name].astype(np.float32)).all():
+      tensors[name] = array.astype(DTYPES[dtype], copy=False)
+    if not _finite(tensors[name]):
       raise ValueError(
         f"{name} is not finite as {dtype}; its largest value is "
         f"{np.abs(array).max():g}. Choose another --dtype"
       )
   return tensors
+
+
+def _finite(array: np.ndarray) -> bool:
+  """Whether all values are finite, without an array as large beside it."""
+  ends = np.array([array.min(), array.max()], np.float32)
+  return bool(np.isfinite(ends).all())
+
+
+def parts(params: Any, most_bytes: int) -> Iterator[Any]:
+  """Cuts parameters into parts, leaf by leaf.
+
+  Args:
+    params: tree of nested dicts, arrays or shapes.
+    most_bytes: of a part, unless a single leaf is larger.
+
+  Yields:
+    Trees with some of the leaves, each at its path.
+  """
+  chosen: dict[str, Any] = {}
+  size = 0
+  for path, leaf in convert.flatten(params).items():
+    if chosen and size + leaf.size * leaf.dtype.itemsize > most_bytes:
+      yield _nested(chosen)
+      chosen, size = {}, 0
+    chosen[path] = leaf
+    size += leaf.size * leaf.dtype.itemsize
+  yield _nested(chosen)
+
+
+def _nested(flat: dict[str, Any]) -> Any:
+  root: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *parents, name = path.split("/")
+    node = root
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = leaf
+  return root
 
 
 def params_template(model: config.Slan, learned: tuple[str, ...]) -> Any:

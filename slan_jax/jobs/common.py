@@ -25,6 +25,8 @@ from slan_jax.training.loop import NonFiniteError
 BAD_INPUT = 2
 FALLS_SHORT = 3
 INTERRUPTED = 130
+# What is compiled once need not be for the next question.
+CACHE = "~/.cache/slan_jax"
 # Errors whose message tells the user what to change.
 EXPECTED = (ValueError, OSError, InputError, CorruptCheckpointError)
 

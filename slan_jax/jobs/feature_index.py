@@ -1,6 +1,6 @@
 """Image embeddings on disk: a folder is encoded once, then only its changes."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from slan_jax.input.errors import InputError
 from slan_jax.input.files import find_pictures, read_picture
 from slan_jax.jobs.predictor import Predictor
 
+LOG = logging.getLogger(__name__)
 NAME = ".slan_index.npz"
 _AXES = {"model": 0, "name": 1, "changed": 1, "embedding": 2}
 
@@ -31,7 +32,7 @@ class Index(NamedTuple):
 def open_index(predictor: Predictor, directory: Path, path: Path) -> Index:
   """Brings the index of a folder up to date.
 
-  Pictures that cannot be read are left out and named on stderr.
+  Pictures that cannot be read are left out and named in a warning.
 
   Args:
     predictor: encodes what is new.
@@ -59,7 +60,8 @@ def open_index(predictor: Predictor, directory: Path, path: Path) -> Index:
     raise InputError(f"{directory}: none of its {len(names)} pictures reads")
   fresh = {}
   if readable:
-    vectors = predictor.embeddings([pictures[row] for row in readable])
+    files = [pictures[row] for row in readable]
+    vectors = predictor.embeddings(predictor.file_chunks(files))
     fresh = dict(zip(readable, vectors))
   embedding = np.stack([
     fresh[row] if row in fresh else known[names[row], changed[row]]
@@ -97,6 +99,6 @@ def _readable(path: Path) -> bool:
   try:
     read_picture(path)
   except InputError as error:
-    print(f"left out: {error}", file=sys.stderr)
+    LOG.warning("left out: %s", error)
     return False
   return True

@@ -1,7 +1,6 @@
 """A trained model, from a run or from an export, ready for a user's files."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,65 +10,19 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from slan_jax.evaluation import evaluator
+from slan_jax.evaluation.calibration import Calibration
 from slan_jax.evaluation.evaluator import Batching
+from slan_jax.evaluation.grounding import Examples, take_snapshot
+from slan_jax.evaluation.phrase_recall import Truth
 from slan_jax.input.errors import InputError
 from slan_jax.input.files import PictureFiles
 from slan_jax.input.text import TextEncoder
-from slan_jax.interop import exported
-from slan_jax.interop.export import Trained
+from slan_jax.interop.export import CALIBRATION, Trained
 from slan_jax.interop.problems import LoadError
-from slan_jax.jobs.export import read_run
-from slan_jax.jobs.typed import to_dataclass
-from slan_jax.models import config
 from slan_jax.models.slan import Slan
 from slan_jax.tasks import grounding, retrieval
 
 Tree = Any
-
-
-def is_export(directory: Path) -> bool:
-  """Whether a directory is an export rather than a run."""
-  try:
-    values = json.loads((Path(directory) / "config.json").read_text("utf-8"))
-    return "model_type" in values
-  except (OSError, ValueError):
-    return False
-
-
-def read_trained(directory: Path, checkpoint: str) -> Trained:
-  """The model of a directory.
-
-  Args:
-    directory: an export, or the work directory of a run.
-    checkpoint: of a run: step, "last" or "best".
-
-  Raises:
-    ValueError, InputError: neither, or damaged; says which and where.
-  """
-  directory = Path(directory)
-  if not is_export(directory):
-    return read_run(directory, checkpoint, "float32", ema=False)
-  values, path = exported.read_config(directory), directory / "tokenizer.json"
-  try:
-    model = to_dataclass(values["model"], config.Slan)
-    learned = tuple(values["learned"])
-    rest = {k: values[k] for k in ("token_ids", "max_length", "captions")}
-  except (KeyError, TypeError, ValueError) as error:
-    raise LoadError(
-      f"{directory / 'config.json'}: of another version ({error}); export again"
-    ) from error
-  template = exported.params_template(model, learned)
-  params = exported.load_export(directory, template)
-  if not path.is_file():
-    raise LoadError(f"{path}: missing; export again")
-  return Trained(
-    model=model,
-    params=params,
-    tokenizer=path.read_text("utf-8"),
-    card="",
-    training={},
-    **rest,
-  )
 
 
 class Words(NamedTuple):
@@ -77,11 +30,13 @@ class Words(NamedTuple):
 
   Attributes:
     tokens: int32 [T, N]. mask: bool [T, N].
+    texts: themselves.
     notes: what the reader should know of each text, such as unknown words.
   """
 
   tokens: np.ndarray
   mask: np.ndarray
+  texts: list[str]
   notes: list[list[str]]
 
 
@@ -91,6 +46,7 @@ class Predictor:
   Attributes:
     trained: the model.
     encoder: its tokenizer.
+    calibration: of the log odds of a match; None = never fitted.
     params: on the device.
     predict: named functions, as evaluation drives them.
   """
@@ -99,7 +55,7 @@ class Predictor:
     """Compiles nothing yet.
 
     Args:
-      trained: of `read_trained`.
+      trained: of `slan_jax.jobs.model_directory.read_trained`.
       batch: images, texts or pairs at once.
       progress: whether to show bars.
     """
@@ -107,6 +63,7 @@ class Predictor:
     self.encoder = TextEncoder(
       Tokenizer.from_str(trained.tokenizer), trained.max_length
     )
+    self.calibration = _calibration(trained.calibration)
     self.params = jax.device_put(trained.params)
     self.predict = {
       **retrieval.predictions(model),
@@ -144,23 +101,32 @@ class Predictor:
         )
       note = [f"{unknown} unknown words"] if unknown else []
       notes.append(note + (["text cut off"] if cut else []))
-    return Words(encoded.ids, encoded.mask, notes)
+    return Words(encoded.ids, encoded.mask, list(texts), notes)
 
   def pictures(self, paths: Sequence[Path]) -> np.ndarray:
     """Picture files as the model takes them: uint8 [n, S, S, 3]."""
     files = PictureFiles(paths, self.trained.model.image_size)
     return files[np.arange(len(paths))]
 
-  def image_chunks(self, paths: Sequence[Path]) -> evaluator.ImageChunks:
-    """Images as evaluation keeps them: encoded when asked for."""
-    files = PictureFiles(paths, self.trained.model.image_size)
+  def chunks(self, images: Any, count: int) -> evaluator.ImageChunks:
+    """Images as evaluation keeps them: encoded when asked for.
+
+    Args:
+      images: uint8 [I, S, S, 3], or what an int array of rows indexes.
+      count: I.
+    """
     return evaluator.ImageChunks(
-      self.predict, self.params, files, len(paths), self._batching
+      self.predict, self.params, images, count, self._batching
     )
 
-  def embeddings(self, paths: Sequence[Path]) -> np.ndarray:
+  def file_chunks(self, paths: Sequence[Path]) -> evaluator.ImageChunks:
+    """The same of picture files."""
+    files = PictureFiles(paths, self.trained.model.image_size)
+    return self.chunks(files, len(paths))
+
+  def embeddings(self, chunks: evaluator.ImageChunks) -> np.ndarray:
     """Unit vectors of images: float32 [I, E]."""
-    chunks, made = self.image_chunks(paths), []
+    made = []
     with evaluator.progress_bar("images", self._batching) as bar:
       for chunk in range(len(chunks)):
         used = len(chunks.rows(chunk))
@@ -178,12 +144,12 @@ class Predictor:
       )  # fmt: skip
 
   def match(
-    self, paths: Sequence[Path], texts: Tree, wanted: np.ndarray
+    self, chunks: evaluator.ImageChunks, texts: Tree, wanted: np.ndarray
   ) -> np.ndarray:
     """Log odds that images and texts match.
 
     Args:
-      paths: I images.
+      chunks: I images.
       texts: of `text_states`.
       wanted: bool [I, T], the pairs to score.
 
@@ -192,8 +158,8 @@ class Predictor:
     """
     with evaluator.progress_bar("pairs", self._batching) as bar:
       return evaluator.score_pairs(
-        self.predict["itm"], self.params, self.image_chunks(paths), texts,
-        wanted, self._batching, bar,
+        self.predict["itm"], self.params, chunks, texts, wanted,
+        self._batching, bar,
       )  # fmt: skip
 
   def ground(self, path: Path, words: Words) -> dict[str, np.ndarray]:
@@ -202,3 +168,43 @@ class Predictor:
     image = self.pictures([path])
     found = function(self.params, image, words.tokens, words.mask)
     return {name: np.asarray(value)[0] for name, value in found.items()}
+
+  def snapshot(
+    self, images: Any, words: Words, phrases: Sequence[Sequence[Any]]
+  ) -> dict[str, np.ndarray]:
+    """What the pictures of regions are drawn from; see `take_snapshot`.
+
+    Args:
+      images: uint8 [E, S, S, 3].
+      words: E texts.
+      phrases: of each text, `slan_jax.jobs.phrases.Phrase`.
+    """
+    most = max(map(len, phrases))
+    tokens = np.zeros((len(phrases), most, words.tokens.shape[1]), bool)
+    for row, found in enumerate(phrases):
+      tokens[row, : len(found)] = [phrase.tokens for phrase in found]
+    nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
+    return take_snapshot(
+      self.predict,
+      self.params,
+      Examples(
+        images, words.tokens, words.mask, tokens,
+        [[nothing] * len(found) for found in phrases],
+      ),
+      captions=words.texts,
+      phrases=[[phrase.text for phrase in found] for found in phrases],
+      step=0,
+      batching=self._batching,
+    )  # fmt: skip
+
+
+def _calibration(values: dict[str, Any] | None) -> Calibration | None:
+  """Slope and intercept of calibration.json."""
+  if values is None:
+    return None
+  try:
+    return Calibration(float(values["slope"]), float(values["intercept"]))
+  except (KeyError, TypeError, ValueError) as error:
+    raise LoadError(
+      f"{CALIBRATION}: damaged ({error!r}); run slan-calibrate again"
+    ) from error

@@ -7,7 +7,7 @@ import torch
 
 from slan_jax.interop import exported, verify
 from slan_jax.interop.export import Trained
-from slan_jax.jobs import common, export, train
+from slan_jax.jobs import common, export, train, trained
 from slan_torch import Processor, SLANModel
 from tests.interop.parity import transformers
 from tests.jobs.light import STEPS, light_experiment, light_task
@@ -26,7 +26,7 @@ def run(scenes, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-  monkeypatch.setattr(export, "make_task", light_task)
+  monkeypatch.setattr(trained, "make_task", light_task)
 
 
 def arguments(*given):
@@ -37,8 +37,8 @@ def arguments(*given):
 def small(run):
   """The small model, with what the run says about itself."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(export, "make_task", light_task)
-    whole = export.read_run(run, "last", "float32", ema=False)
+    patch.setattr(trained, "make_task", light_task)
+    whole = trained.read_run(run, "last")
   cfg = pair.config(
     "scenes", model__text__vocab_size=whole.model.text.vocab_size
   )
@@ -60,7 +60,7 @@ def test_a_run_is_read_with_its_tokenizer_and_card(run):
   path = run / "eval" / "retrieval" / "metrics.json"
   path.parent.mkdir(parents=True)
   path.write_text(json.dumps(report))
-  found = export.read_run(run, "last", "bfloat16", ema=False)
+  found = trained.read_run(run, "last", "bfloat16", ema=False)
   assert isinstance(found, Trained)
   assert found.token_ids["pad"] == 0 and not found.captions
   assert set(found.params) == {"image", "text"}
@@ -75,15 +75,16 @@ def test_a_run_is_read_with_its_tokenizer_and_card(run):
 
 def test_what_a_run_lacks_is_named(run, tmp_path):
   with pytest.raises(ValueError, match="--ema"):
-    export.read_run(run, "last", "float32", ema=True)
+    trained.read_run(run, "last", "float32", ema=True)
   with pytest.raises(ValueError, match="--checkpoint=77"):
-    export.read_run(run, "77", "float32", ema=False)
+    trained.read_run(run, "77", "float32", ema=False)
   with pytest.raises(ValueError, match="not the work directory"):
-    export.read_run(tmp_path, "last", "float32", ema=False)
+    trained.read_run(tmp_path, "last", "float32", ema=False)
 
 
 def test_verified_and_read_by_other_tools(small, tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(export, "read_run", lambda *_: small)
+  opened = trained.Run(small, lambda part: part, STEPS)
+  monkeypatch.setattr(export, "open_run", lambda *_: opened)
   out = tmp_path / "out"
   assert export._from_arguments(arguments("--output", out, "--verify")) == 0
   assert "largest:" in capsys.readouterr().out
@@ -107,14 +108,13 @@ def test_verified_and_read_by_other_tools(small, tmp_path, monkeypatch, capsys):
 
 def test_frameworks_that_differ_fall_short(small, tmp_path, monkeypatch):
   """Half precision is expected to differ, float32 is not."""
-  out = {dtype: tmp_path / dtype for dtype in ("float32", "bfloat16")}
-  monkeypatch.setattr(export, "read_run", lambda *_: small)
-  for dtype, path in out.items():
-    export._from_arguments(arguments("--output", path, "--dtype", dtype))
+  opened = trained.Run(small, lambda part: part, STEPS)
+  monkeypatch.setattr(export, "open_run", lambda *_: opened)
   monkeypatch.setattr(verify, "outputs_of_jax", lambda *_: {})
   monkeypatch.setattr(verify, "differences", lambda *_: {"boxes": 2e-4})
-  assert export.compare(out["float32"], small) == common.FALLS_SHORT
-  assert export.compare(out["bfloat16"], small) == 0
+  for dtype, code in (("float32", common.FALLS_SHORT), ("bfloat16", 0)):
+    given = ("--output", tmp_path / dtype, "--dtype", dtype, "--verify")
+    assert export._from_arguments(arguments(*given)) == code
 
 
 def test_formats_do_not_mix(tmp_path):

@@ -8,11 +8,14 @@ import pytest
 from PIL import Image
 
 from data.vocabulary import words_tokenizer
+from slan_jax.evaluation.calibration import Calibration
 from slan_jax.input.errors import InputError
 from slan_jax.interop import export
 from slan_jax.interop.problems import LoadError
 from slan_jax.jobs import predict
-from slan_jax.jobs.predictor import Predictor, is_export, read_trained
+from slan_jax.jobs.answers import Answers
+from slan_jax.jobs.model_directory import is_export, read_trained
+from slan_jax.jobs.predictor import Predictor
 from slan_torch import Processor, SLANModel
 from tests.slan_torch import pair
 
@@ -64,8 +67,8 @@ def pictures(tmp_path):
 
 
 def ask(predictor, monkeypatch, capsys, verb, *given):
-  monkeypatch.setattr(predict, "read_trained", lambda *_: None)
-  monkeypatch.setattr(predict, "Predictor", lambda *_, **__: predictor)
+  answers = Answers(predictor, "m")
+  monkeypatch.setattr(Answers, "open", lambda *_, **__: answers)
   arguments = [verb, "--model", "m", *map(str, given)]
   assert predict.predict(predict._parser().parse_args(arguments)) == 0
   out, err = capsys.readouterr()
@@ -103,10 +106,12 @@ def test_retrieval_keeps_what_it_encoded(
 
   encoded = []
   whole = predictor.embeddings
-  monkeypatch.setattr(
-    predictor, "embeddings",
-    lambda paths: encoded.append([p.name for p in paths]) or whole(paths),
-  )  # fmt: skip
+
+  def embeddings(chunks):
+    encoded.append([path.name for path in chunks._images._paths])
+    return whole(chunks)
+
+  monkeypatch.setattr(predictor, "embeddings", embeddings)
   first = find("--top", 2)
   assert [(x["text"], x["rank"]) for x in first] == [
     (TEXT, 1), (TEXT, 2), ("blue square", 1), ("blue square", 2),
@@ -170,10 +175,36 @@ def test_texts_that_mean_nothing(predictor, text, message):
     predictor.words([TEXT, text])
 
 
-def test_what_was_not_read_is_said(predictor, pictures, monkeypatch, capsys):
+def test_what_was_not_read_is_said(
+  predictor, pictures, monkeypatch, capsys, caplog
+):
   given = ("--image", pictures / "a.png", "--text", "red кот " + TEXT * 2)
-  _, err = ask(predictor, monkeypatch, capsys, "score", *given)
-  assert "1 unknown words" in err and "text cut off" in err
+  ask(predictor, monkeypatch, capsys, "score", *given)
+  assert "1 unknown words" in caplog.text and "text cut off" in caplog.text
+  assert "slan-calibrate" in caplog.text
+
+
+def test_probabilities_are_calibrated_where_something_was_fitted(
+  predictor, pictures, monkeypatch, capsys, caplog
+):
+  given = ("--image", pictures / "a.png", "--text", TEXT)
+  (raw,), _ = ask(predictor, monkeypatch, capsys, "score", *given)
+  monkeypatch.setattr(predictor, "calibration", Calibration(2.0, -1.0))
+  caplog.clear()
+  (line,), _ = ask(predictor, monkeypatch, capsys, "score", *given)
+  assert not caplog.records and line["calibrated"] and not raw["calibrated"]
+  assert line["itm"] == raw["itm"]
+  for found, odds in ((line, 2 * raw["itm"] - 1), (raw, raw["itm"])):
+    assert abs(np.log(1 / found["match"] - 1) + odds) < 1e-4
+
+
+def test_a_terminal_gets_a_table(predictor, pictures, monkeypatch, capsys):
+  monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+  given = ("--image", pictures / "a.png", "--text", TEXT)
+  with pytest.raises(json.JSONDecodeError):
+    ask(predictor, monkeypatch, capsys, "score", *given)
+  lines, _ = ask(predictor, monkeypatch, capsys, "score", *given, "--json")
+  assert lines[0]["text"] == TEXT
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""The model of a directory: of an export, or of a run."""
+
+import json
+from pathlib import Path
+
+from slan_jax.interop import exported, load
+from slan_jax.interop.export import CALIBRATION, Trained
+from slan_jax.interop.problems import LoadError
+from slan_jax.jobs.typed import to_dataclass
+from slan_jax.models import config
+
+
+def is_export(directory: Path) -> bool:
+  """Whether a directory is an export rather than a run."""
+  try:
+    values = json.loads((Path(directory) / "config.json").read_text("utf-8"))
+    return "model_type" in values
+  except (OSError, ValueError):
+    return False
+
+
+def read_trained(directory: Path, checkpoint: str) -> Trained:
+  """The model of a directory.
+
+  Args:
+    directory: an export, or the work directory of a run.
+    checkpoint: of a run: step, "last" or "best".
+
+  Raises:
+    ValueError, InputError: neither, or damaged; says which and where.
+  """
+  directory = Path(directory)
+  if not is_export(directory):
+    # Imported here: an export is read without what training needs.
+    from slan_jax.jobs.trained import read_run
+
+    return read_run(directory, checkpoint)
+  values, path = exported.read_config(directory), directory / "tokenizer.json"
+  try:
+    model = to_dataclass(values["model"], config.Slan)
+    learned = tuple(values["learned"])
+    rest = {k: values[k] for k in ("token_ids", "max_length", "captions")}
+  except (KeyError, TypeError, ValueError) as error:
+    raise LoadError(
+      f"{directory / 'config.json'}: of another version ({error}); export again"
+    ) from error
+  template = exported.params_template(model, learned)
+  params = exported.load_export(directory, template)
+  if not path.is_file():
+    raise LoadError(f"{path}: missing; export again")
+  fitted = directory / CALIBRATION
+  return Trained(
+    model=model,
+    params=params,
+    tokenizer=path.read_text("utf-8"),
+    card="",
+    training={},
+    calibration=load.read_json(fitted) if fitted.exists() else None,
+    **rest,
+  )

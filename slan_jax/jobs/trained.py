@@ -1,0 +1,113 @@
+"""What a work directory has trained: its model, read whole or in parts."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from slan_jax.evaluation.report import read_report
+from slan_jax.interop import export, load
+from slan_jax.interop.card import model_card
+from slan_jax.jobs import evaluate, workdir
+from slan_jax.jobs.experiment import make_task, read_tokenizer
+from slan_jax.training.config import Mesh
+from slan_jax.training.sharding import make_mesh
+from slan_jax.training.state import abstract_params
+
+Tree = Any
+
+
+class Run(NamedTuple):
+  """A checkpoint of a work directory.
+
+  Attributes:
+    trained: the model, with shapes for parameters.
+    read: gives the arrays of these parameters, or of a part of them.
+    step: of the checkpoint.
+  """
+
+  trained: export.Trained
+  read: Callable[[Tree], Tree]
+  step: int
+
+
+def open_run(
+  directory: Path, checkpoint: str, dtype: str, ema: bool = False
+) -> Run:
+  """Looks into a work directory without reading a parameter.
+
+  Args:
+    directory: home of a run.
+    checkpoint: step, "last" or "best".
+    dtype: of the weights to come, for the model card.
+    ema: the averaged parameters instead of the last ones.
+
+  Raises:
+    WorkdirError, InputError, ValueError: no run, no tokenizer, no such step,
+      or no averaged parameters.
+  """
+  experiment = workdir.read(directory)
+  if ema and not experiment.optimizer.ema_decay:
+    raise ValueError(
+      f"--ema: the run of {directory} kept no average (optimizer.ema_decay=0)"
+    )
+  checkpoints = evaluate.open_checkpoints(directory)
+  step = evaluate.choose_step(checkpoints, checkpoint)
+  config_hash = workdir.config_hash(experiment)
+  experiment, encoder = read_tokenizer(experiment)
+  # The host's memory holds it, wherever it was trained.
+  mesh = make_mesh(Mesh(1, 1, 1), jax.local_devices(backend="cpu")[:1])
+  shapes = abstract_params(make_task(experiment, encoder), mesh)
+  part = "ema" if ema else "params"
+  training = json.loads(json.dumps(dataclasses.asdict(experiment)))
+  paths = sorted(Path(directory).glob("eval/*/metrics.json"), reverse=True)
+  trained = export.Trained(
+    model=experiment.model,
+    params=shapes,
+    tokenizer=encoder.to_json(),
+    token_ids={
+      name: getattr(encoder, f"{name}_id")
+      for name in ("pad", "unk", "cls", "sep", "mask")
+    },
+    max_length=experiment.text.max_length,
+    captions=experiment.objective.lm > 0,
+    card=model_card(
+      training,
+      [read_report(path) for path in paths],
+      step=step,
+      config_hash=config_hash,
+      parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes)),
+      dtype=dtype,
+    ),
+    training=training,
+    calibration=_calibration(directory, step, part),
+  )
+
+  def read(like: Tree) -> Tree:
+    return jax.device_get(checkpoints.restore_part(step, part, like))
+
+  return Run(trained, read, step)
+
+
+def read_run(
+  directory: Path, checkpoint: str, dtype: str = "float32", ema: bool = False
+) -> export.Trained:
+  """The same with all its parameters; see `open_run`."""
+  run = open_run(directory, checkpoint, dtype, ema)
+  return run.trained._replace(params=run.read(run.trained.params))
+
+
+def _calibration(
+  directory: Path, step: int, part: str
+) -> dict[str, Any] | None:
+  """What slan-calibrate left for just these parameters."""
+  path = Path(directory) / export.CALIBRATION
+  if not path.exists():
+    return None
+  found = load.read_json(path)
+  return (
+    found if (found.get("step"), found.get("part")) == (step, part) else None
+  )
