@@ -6,7 +6,6 @@ Axis letters: I images, of each of which one text is known; n pairs.
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize, special
 
 NEAR = 16  # likest texts of other images that a hard negative is drawn from
 BINS = 15  # of the calibration error
@@ -27,8 +26,13 @@ class Calibration(NamedTuple):
 
   def __call__(self, log_odds: np.ndarray) -> np.ndarray:
     """Probabilities, float64, of the shape of the log odds."""
-    odds = np.asarray(log_odds, np.float64)
-    return special.expit(self.slope * odds + self.intercept)
+    return _sigmoid(
+      self.slope * np.asarray(log_odds, np.float64) + self.intercept
+    )
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+  return (1 + np.tanh(x / 2)) / 2
 
 
 class Pairs(NamedTuple):
@@ -88,13 +92,16 @@ def fit(
     match: bool [n].
     weight: [n].
   """
+  # Imported here: only who fits needs it, and it takes a while.
+  from scipy import optimize
+
   high, low = match.sum() + 1, (~match).sum() + 1
   target = np.where(match, high / (high + 1), 1 / (low + 1))
 
   def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
     x = values[0] * log_odds + values[1]
     each = np.logaddexp(0, x) - target * x
-    slope = weight * (special.expit(x) - target)
+    slope = weight * (_sigmoid(x) - target)
     return np.sum(weight * each), np.array([slope @ log_odds, slope.sum()])
 
   found = optimize.minimize(

@@ -1,6 +1,7 @@
 """An export in and out: config.json, model.safetensors, and JAX parameters."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,15 @@ def load_export(path: str | Path, template: Any) -> Any:
   """
   tensors, _ = load.read(Path(path))
   return convert.from_torch(SLAN, tensors, template, source=str(path))
+
+
+def is_export(directory: Path) -> bool:
+  """Whether a directory is an export rather than a run."""
+  try:
+    values = json.loads((Path(directory) / "config.json").read_text("utf-8"))
+    return "model_type" in values
+  except (OSError, ValueError):
+    return False
 
 
 def read_config(directory: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Answers:
       InputError, ValueError, OSError: no text, no picture, or a file at `index`
         that is something else or cannot be written.
     """
-    words, images = self._words(texts), Path(images)
+    words, images = self.words(texts), Path(images)
     path = Path(index) if index else images / feature_index.NAME
     found = feature_index.open_index(self.predictor, images, path)
     states = self.predictor.text_states(words)
@@ -126,7 +126,7 @@ class Answers:
     Raises:
       InputError: an unreadable picture, or a text without a known word.
     """
-    states = self.predictor.text_states(self._words(texts))
+    states = self.predictor.text_states(self.words(texts))
     chunks = self.predictor.file_chunks(images)
     embedding = self.predictor.embeddings(chunks)
     cosine = embedding @ np.asarray(states.embedding).T
@@ -156,7 +156,7 @@ class Answers:
       InputError: an unreadable picture, a text without a known word, or a
         phrase that is no part of it.
     """
-    words = self._words([text])
+    words = self.words([text])
     found = find_phrases(
       self.predictor.encoder, text, words.tokens[0], list(phrases)
     )
@@ -215,7 +215,12 @@ class Answers:
       for path, ids in zip(images, rows)
     ]
 
-  def _words(self, texts: Sequence[str]) -> Words:
+  def words(self, texts: Sequence[str]) -> Words:
+    """Token ids of texts; what was not understood becomes a warning.
+
+    Raises:
+      InputError: an empty text, or one without a single known word.
+    """
     words = self.predictor.words(texts)
     for text, notes in zip(texts, words.notes):
       for note in notes:

@@ -24,7 +24,7 @@ from slan_jax.jobs.trained import open_run
 
 def main() -> None:
   """Console script."""
-  common.use_compilation_cache(common.CACHE)
+  common.keep_compiled()
   common.launch_parsed(_parser(), _from_arguments)
 
 
@@ -111,3 +111,7 @@ def calibrate(
   text = json.dumps(record, indent=2) + "\n"
   write_atomically(Path(directory) / CALIBRATION, text.encode())
   return record
+
+
+if __name__ == "__main__":
+  main()

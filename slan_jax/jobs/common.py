@@ -17,16 +17,12 @@ from tqdm import tqdm
 
 from slan_jax.input.errors import InputError
 from slan_jax.interop.problems import LoadError
-from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.typed import to_dataclass
-from slan_jax.training.checkpoint import CorruptCheckpointError
-from slan_jax.training.loop import NonFiniteError
+from slan_jax.training.errors import CorruptCheckpointError, NonFiniteError
 
 BAD_INPUT = 2
 FALLS_SHORT = 3
 INTERRUPTED = 130
-# What is compiled once need not be for the next question.
-CACHE = "~/.cache/slan_jax"
 # Errors whose message tells the user what to change.
 EXPECTED = (ValueError, OSError, InputError, CorruptCheckpointError)
 
@@ -52,8 +48,11 @@ def define_config() -> flags.FlagHolder:
   )
 
 
-def experiment_of(config) -> Experiment:
+def experiment_of(config):
   """The typed experiment of a ConfigDict; here the ConfigDict ends."""
+  # Imported here: it brings what only training needs.
+  from slan_jax.jobs.experiment import Experiment
+
   return to_dataclass(config.to_dict(), Experiment)
 
 
@@ -176,3 +175,12 @@ def use_compilation_cache(directory: str) -> None:
   if directory:
     path = Path(directory).expanduser().absolute()
     jax.config.update("jax_compilation_cache_dir", str(path))
+
+
+def keep_compiled() -> None:
+  """Keeps what a question compiles for the next one, in the user's cache.
+
+  JAX_COMPILATION_CACHE_DIR names another place.
+  """
+  if not jax.config.jax_compilation_cache_dir:
+    use_compilation_cache("~/.cache/slan_jax")

@@ -131,3 +131,7 @@ def compare(output: Path, trained: export.Trained) -> float:
   worst = max(found, key=found.__getitem__)
   print(f"largest: {found[worst]:.1e} of {worst}, relative to its size")
   return found[worst]
+
+
+if __name__ == "__main__":
+  main()

@@ -1,6 +1,5 @@
 """The model of a directory: of an export, or of a run."""
 
-import json
 from pathlib import Path
 
 from slan_jax.interop import exported, load
@@ -8,15 +7,6 @@ from slan_jax.interop.export import CALIBRATION, Trained
 from slan_jax.interop.problems import LoadError
 from slan_jax.jobs.typed import to_dataclass
 from slan_jax.models import config
-
-
-def is_export(directory: Path) -> bool:
-  """Whether a directory is an export rather than a run."""
-  try:
-    values = json.loads((Path(directory) / "config.json").read_text("utf-8"))
-    return "model_type" in values
-  except (OSError, ValueError):
-    return False
 
 
 def read_trained(directory: Path, checkpoint: str) -> Trained:
@@ -30,7 +20,7 @@ def read_trained(directory: Path, checkpoint: str) -> Trained:
     ValueError, InputError: neither, or damaged; says which and where.
   """
   directory = Path(directory)
-  if not is_export(directory):
+  if not exported.is_export(directory):
     # Imported here: an export is read without what training needs.
     from slan_jax.jobs.trained import read_run
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from slan_jax.evaluation.answer_pictures import draw_found, draw_grounding
 from slan_jax.evaluation.table import answer_table
 from slan_jax.input.files import read_picture
 from slan_jax.jobs import common
@@ -21,7 +20,7 @@ Line = dict[str, Any]
 
 def main() -> None:
   """Console script."""
-  common.use_compilation_cache(common.CACHE)
+  common.keep_compiled()
   common.launch_parsed(_parser(), predict)
 
 
@@ -121,6 +120,8 @@ def _retrieve(model: Answers, arguments: argparse.Namespace) -> list[Line]:
   )
   if not arguments.draw:
     return lines
+  from slan_jax.evaluation.answer_pictures import draw_found
+
   for number, text in enumerate(arguments.text):
     path = arguments.draw
     if number:  # OUT.png, OUT-2.png, ...
@@ -147,6 +148,9 @@ def _ground(model: Answers, arguments: argparse.Namespace) -> list[Line]:
 def _draw_boxes(
   arguments: argparse.Namespace, text: str, lines: list[Line], name: str
 ) -> None:
+  # Imported here, as above: only who draws waits for matplotlib.
+  from slan_jax.evaluation.answer_pictures import draw_grounding
+
   picture = read_picture(arguments.image)
   height, width = picture.shape[:2]
   boxes = np.array([line["box"] for line in lines]).reshape(-1, 4)
@@ -167,3 +171,7 @@ _VERBS = {
   "ground": _ground,
   "caption": _caption,
 }
+
+
+if __name__ == "__main__":
+  main()

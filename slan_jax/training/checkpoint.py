@@ -20,16 +20,13 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from slan_jax.training.errors import CorruptCheckpointError
 from slan_jax.training.leaves import checksums, flat, lookup, named, plain
 from slan_jax.training.state import TrainState
 
 Tree = Any
 LOG = logging.getLogger(__name__)
 SCORES = "scores.json"
-
-
-class CorruptCheckpointError(RuntimeError):
-  """A checkpoint, or every one of a directory, cannot be read back whole."""
 
 
 class Checkpoints:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-from tensorboardX import SummaryWriter
 
 TRAINING = "metrics.jsonl"  # a line per log interval
 EVALUATIONS = "evaluations.jsonl"  # a line per evaluation during training
@@ -52,6 +51,9 @@ class Log:
     if self._writes:
       for name in (TRAINING, EVALUATIONS):
         rewind(self._workdir / name, step)
+      # Imported here: it imports torch, where there is one, for seconds.
+      from tensorboardX import SummaryWriter
+
       self._board = SummaryWriter(
         str(self._workdir / BOARD), purge_step=step + 1
       )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 from slan_jax.training.checkpoint import Checkpoints
+from slan_jax.training.errors import NonFiniteError
 from slan_jax.training.log import Averages, Log
 from slan_jax.training.progress import Clock, Display
 from slan_jax.training.state import TrainState
@@ -20,10 +21,6 @@ from slan_jax.training.stop import Stop, listening
 
 Tree = Any
 LOG = logging.getLogger(__name__)
-
-
-class NonFiniteError(RuntimeError):
-  """Too many steps in a row had a loss or gradient that is not finite."""
 
 
 class Intervals(NamedTuple):

@@ -11,10 +11,11 @@ from data.vocabulary import words_tokenizer
 from slan_jax.evaluation.calibration import Calibration
 from slan_jax.input.errors import InputError
 from slan_jax.interop import export
+from slan_jax.interop.exported import is_export
 from slan_jax.interop.problems import LoadError
 from slan_jax.jobs import predict
 from slan_jax.jobs.answers import Answers
-from slan_jax.jobs.model_directory import is_export, read_trained
+from slan_jax.jobs.model_directory import read_trained
 from slan_jax.jobs.predictor import Predictor
 from slan_torch import Processor, SLANModel
 from tests.slan_torch import pair

@@ -11,7 +11,7 @@ from absl.testing import flagsaver
 
 from slan_jax.input.errors import InputError
 from slan_jax.jobs import common, train, workdir
-from slan_jax.training.loop import NonFiniteError
+from slan_jax.training.errors import NonFiniteError
 from tests.jobs.light import STEPS, light_experiment, light_task
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from slan_jax.training import sharding
-from slan_jax.training.checkpoint import Checkpoints, CorruptCheckpointError
+from slan_jax.training.checkpoint import Checkpoints
+from slan_jax.training.errors import CorruptCheckpointError
 from slan_jax.training.leaves import checksums
 from tests.training.toy import assert_trees_equal, build, toy_batch, toy_task
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from slan_jax.training.checkpoint import Checkpoints
-from slan_jax.training.loop import NonFiniteError
+from slan_jax.training.errors import NonFiniteError
 from tests.training import toy
 from tests.training.toy import assert_trees_equal, build, toy_task, train
 
