@@ -36,13 +36,16 @@ pretrain: setup
 	$(ENVIRONMENT) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
 	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED))
 	@$(MAKE) --no-print-directory \
-	  $(EVALUATIONS:%=$(RUN)/eval/%/metrics.json)
+	  $(EVALUATIONS:%=$(RUN)/eval/%/metrics.json) $(RUN)/calibration.json
 	$(BIN)/slan-report --workdir $(RUN)
 
 # A finished run leaves summary.json: what was scored since is not again.
 $(RUN)/eval/%/metrics.json: $(RUN)/summary.json
 	$(ENVIRONMENT) $(BIN)/slan-eval --workdir $(RUN) --task $* \
 	  --output $(@D)
+
+$(RUN)/calibration.json: $(RUN)/summary.json
+	$(ENVIRONMENT) $(BIN)/slan-calibrate --workdir $(RUN)
 
 test: setup-test lint
 	$(BIN)/python -m pytest -n 2
