@@ -57,7 +57,11 @@ def assemble(
       for row, box in _keep_boxes(objects, notes)
     ],
   )
-  return {**record, **example.extra}, notes
+  extra = dict(example.extra)
+  if "phrase_kinds" in extra:  # one for each phrase, so they go together
+    kinds = extra["phrase_kinds"]
+    extra["phrase_kinds"] = [clean_caption(kinds[old])[0] for old, _ in kept]
+  return {**record, **extra}, notes
 
 
 def _clean_captions(

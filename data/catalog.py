@@ -34,6 +34,21 @@ CATALOG = {
     "drawn scenes of 1-6 objects, 128 pixels, with clutter",
     drawn=True,
   ),
+  "scenes_vqa": Entry(
+    "data.scenes_vqa:ScenesVqa",
+    "drawn scenes with questions, ten answers each",
+    drawn=True,
+  ),
+  "scenes_nlvr2": Entry(
+    "data.scenes_nlvr2:ScenesNlvr2",
+    "statements about pairs of drawn scenes",
+    drawn=True,
+  ),
+  "scenes_clips": Entry(
+    "data.scenes_clips:ScenesClips",
+    "short clips of drawn objects that move, with captions",
+    drawn=True,
+  ),
   "coco_captions": Entry(
     "data.sources.coco_captions:CocoCaptions",
     "photographs with captions and boxes, from COCO's official files",

@@ -2,7 +2,8 @@
 
 `questions` with their `answers`; `statements` that are true or false;
 `more_images`, pictures after the first: the right one of a pair, the later
-frames of a clip. Lists stay flat: an answer names its question by number.
+frames of a clip; `phrase_kinds`, what sort of thing each phrase names. Lists
+stay flat: an answer names its question by number.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ def part_features(parts: Iterable[str]) -> dict[str, Any]:
   """TFDS features of some parts.
 
   Args:
-    parts: Of "questions", "statements" and "more_images".
+    parts: Of "questions", "statements", "more_images" and "phrase_kinds".
 
   Returns:
     Features by field name.
@@ -47,6 +48,8 @@ def part_features(parts: Iterable[str]) -> dict[str, Any]:
         "height": numbers,
       }
     },
+    # One per phrase; several kinds are joined by "/".
+    "phrase_kinds": {"phrase_kinds": texts},
   }
   return {
     name: feature for part in parts for name, feature in known[part].items()

@@ -10,13 +10,14 @@ Problem = tuple[str, str]  # what was left out and why, where it stands
 
 
 class PhraseRow(NamedTuple):
-  """A phrase of a caption: characters [start, end) and its boxes."""
+  """A phrase of a caption: characters [start, end), its boxes and kinds."""
 
   text: str
   caption: int
   start: int
   end: int
   boxes: tuple[Box, ...] = ()
+  kind: str = ""
 
 
 class ObjectRow(NamedTuple):

@@ -156,6 +156,8 @@ class RowSource(Source, abc.ABC):
       extra |= statement_fields(row.statements)
     if "more_images" in parts:
       extra |= image_fields(more)
+    if "phrase_kinds" in parts:
+      extra["phrase_kinds"] = [phrase.kind for phrase in row.phrases]
     return extra
 
 

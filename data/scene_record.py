@@ -92,12 +92,17 @@ def scene_record(
   captions = write_captions(
     wording, items, count=CAPTIONS, longest=level.longest
   )
-  _, encoded = cv2.imencode(".jpg", picture[..., ::-1], _JPEG)
   return SceneRecord(
     name=f"{split}-{number:06d}",
-    image=encoded.tobytes(),
+    image=encode(picture),
     side=level.side,
     captions=captions,
     items=items,
     boxes=boxes,
   )
+
+
+def encode(picture: np.ndarray) -> bytes:
+  """A drawn picture as JPEG: [S, S, 3] uint8 RGB."""
+  _, encoded = cv2.imencode(".jpg", picture[..., ::-1], _JPEG)
+  return encoded.tobytes()

@@ -1,26 +1,23 @@
 """Sources of the scenes: pictures that this project draws and describes."""
 
-import argparse
 import json
 import random
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from data.counterfactual import counterfactual
-from data.grammar import grammar_words, word_classes
+from data.drawn import Drawn
+from data.grammar import word_classes
 from data.scene_record import (
   LEVELS,
   SceneRecord,
   distinct_attempts,
   scene_record,
 )
-from data.source import Example, Source, at_least
-from data.vocabulary import words_tokenizer
-
-_CHUNK = 64  # scenes of an item
+from data.source import Example
 
 
-class Scenes(Source):
+class Scenes(Drawn):
   """Scenes of 1 to 4 objects at 64 pixels."""
 
   per_shard: ClassVar[int] = 80
@@ -29,49 +26,11 @@ class Scenes(Source):
     "counterfactuals.json",
   )
   level: ClassVar[str] = "scenes"
-
-  def __init__(
-    self,
-    *,
-    train_size: int = 40_000,
-    val_size: int = 500,
-    test_size: int = 1_000,
-    seed: int = 0,
-  ):
-    """Chooses how many scenes to draw.
-
-    Args:
-      train_size: Scenes to train on.
-      val_size: Scenes of the gallery scored during training.
-      test_size: Scenes of the final gallery; its first 200 are the small one.
-      seed: Seed of the whole data set.
-    """
-    super().__init__()
-    self._sizes = {"train": train_size, "val": val_size, "test": test_size}
-    self._seed = seed
-
-  @classmethod
-  def add_options(cls, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--train-size", type=at_least(1), default=40_000)
-    parser.add_argument("--val-size", type=at_least(1), default=500)
-    parser.add_argument("--test-size", type=at_least(1), default=1_000)
-    parser.add_argument("--seed", type=at_least(0), default=0)
-
-  @classmethod
-  def from_options(cls, options: argparse.Namespace) -> Self:
-    return cls(
-      train_size=options.train_size,
-      val_size=options.val_size,
-      test_size=options.test_size,
-      seed=options.seed,
-    )
-
-  def items(self) -> Iterator[tuple[str, Any]]:
-    """Ranges of numbers; a gallery is one, for its scenes must differ."""
-    for split, size in self._sizes.items():
-      chunk = _CHUNK if split == "train" else size
-      for start in range(0, size, chunk):
-        yield split, [start, min(start + chunk, size)]
+  sizes: ClassVar[dict[str, int]] = {
+    "train": 40_000,
+    "val": 500,
+    "test": 1_000,  # the first 200 are the small gallery
+  }
 
   def read(self, split: str, item: Any) -> Iterator[Example]:
     start, stop = item
@@ -89,10 +48,6 @@ class Scenes(Source):
       scene_record(self.level, self._seed, split, number, attempt)
       for number, attempt in enumerate(attempts)
     ]
-
-  def tokenizer(self):
-    """The vocabulary of the grammar."""
-    return words_tokenizer(grammar_words())
 
   def texts(self) -> dict[str, str]:
     """Words that may replace one another, and pairs of captions."""

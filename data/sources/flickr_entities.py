@@ -59,7 +59,8 @@ def read_entities(root: epath.Path) -> Listing:
   problems: list[Problem] = []
   return Listing(
     {split: _rows(root, path, problems) for split, path in found.items()},
-    problems=problems,
+    ("phrase_kinds",),
+    problems,
   )
 
 
@@ -89,9 +90,9 @@ def _rows(
         folders=("flickr30k-images", "flickr30k_images", "images", ""),
         captions=tuple(caption for caption, _ in parsed),
         phrases=tuple(
-          PhraseRow(text, number, start, end, tuple(boxes.get(chain, ())))
+          PhraseRow(text, number, start, end, tuple(boxes.get(chain, ())), kind)
           for number, (_, phrases) in enumerate(parsed)
-          for text, start, end, chain in phrases
+          for text, start, end, chain, kind in phrases
         ),
         size=size,
         notes=notes,
@@ -100,23 +101,26 @@ def _rows(
   return rows
 
 
-def parse_sentence(line: str) -> tuple[str, list[tuple[str, int, int, str]]]:
+def parse_sentence(
+  line: str,
+) -> tuple[str, list[tuple[str, int, int, str, str]]]:
   """A line of Sentences/ID.txt.
 
   Args:
     line: Words, with phrases as [/EN#chain/type/type some words].
 
   Returns:
-    The caption without marks; text, first and last + 1 character and chain of
-    each phrase.
+    The caption without marks; text, first and last + 1 character, chain and
+    types of each phrase, the types joined by "/" as written.
   """
   caption, phrases, place = "", [], 0
   for match in _PHRASE.finditer(line):
     caption = _joined(caption, line[place : match.start()])
-    chain, _, words = match.groups()
+    chain, kind, words = match.groups()
     text = " ".join(words.split())
     caption = _joined(caption, text)
-    phrases.append((text, len(caption) - len(text), len(caption), chain))
+    start = len(caption) - len(text)
+    phrases.append((text, start, len(caption), chain, kind))
     place = match.end()
   return _joined(caption, line[place:]), phrases
 

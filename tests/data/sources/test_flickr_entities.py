@@ -42,12 +42,12 @@ def write(folder, names=("7",), split="test"):
 def test_marks_are_taken_out_of_a_sentence():
   caption, phrases = parse_sentence(SENTENCES.splitlines()[1])
   assert caption == "A man 's arm and it near a red (old) car"
-  assert [(text, chain) for text, _, _, chain in phrases] == [
-    ("A man 's arm", "11"),
-    ("it", "0"),
-    ("a red (old) car", "12"),
+  assert [(text, chain, kind) for text, _, _, chain, kind in phrases] == [
+    ("A man 's arm", "11", "bodyparts/people"),
+    ("it", "0", "notvisual"),
+    ("a red (old) car", "12", "other"),
   ]
-  assert all(caption[start:end] == text for text, start, end, _ in phrases)
+  assert all(caption[start:end] == text for text, start, end, *_ in phrases)
   assert parse_sentence("No marks at all .") == ("No marks at all .", [])
 
 
@@ -56,6 +56,7 @@ def test_phrases_have_every_box_of_their_chain(tmp_path):
   record = records["test"]["7"]
   assert lost == [] and len(record["captions"]) == 3
   texts = record["phrases"]["text"]
+  assert record["phrase_kinds"][:3] == ["people", "scene", "bodyparts/people"]
   assert texts[0] == "Two young men" and texts[-1] == "A hat"
   boxes = {
     texts[n]: record["phrase_boxes"]["box"][
