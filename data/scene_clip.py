@@ -8,7 +8,7 @@ import numpy as np
 
 from data.grammar import join_clauses
 from data.noun_phrases import describe
-from data.scene import Attributes, Item, Level, sample_items
+from data.scene import Item, Level, sample_items
 
 # Words for a way through the picture, and the unit of its direction.
 MOTIONS = {
@@ -91,11 +91,6 @@ def _apart(actors: list[Actor], time: float) -> bool:
   return True
 
 
-def clip_meaning(actors: list[Actor]) -> tuple[tuple[Attributes, str], ...]:
-  """What the full description of a clip says, whatever its order."""
-  return tuple(sorted((a.item.attributes, a.motion) for a in actors))
-
-
 def clip_frames(actors: list[Actor], frames: int) -> list[list[Item]]:
   """The objects in each of `frames` frames, evenly spread over the clip."""
   times = (np.arange(frames) + 0.5) / frames
@@ -117,21 +112,36 @@ def clip_captions(
     longest: Largest number of words and marks.
 
   Returns:
-    Distinct captions; the ways of some objects are left out of later ones.
+    Distinct captions. The first tells the ways of all objects, later ones of
+    some; one that would be too long tells none.
   """
-  items = [actor.item for actor in actors]
   captions: dict[str, None] = {}
   for attempt in range(3 * count):
-    clauses = []
-    for number in rng.sample(range(len(actors)), len(actors)):
-      phrase = describe(rng, items, number, not captions)
-      motion = actors[number].motion
-      told = not captions or (attempt < 2 * count and rng.random() < 0.7)
-      ways = [(motion,)] if motion and told else []
-      clauses.append([(phrase, (number,)), *ways])
-    text = join_clauses(rng, clauses).text
-    if len(text.split()) + text.count(",") <= longest:
+    full = not captions
+    chance = 1.0 if full else 0.7 if attempt < 2 * count else 0.0
+    text = _caption(rng, actors, full, chance)
+    if _length(text) > longest:
+      text = _caption(rng, actors, full, 0.0)
+    if _length(text) <= longest:
       captions[text] = None
     if len(captions) == count:
       break
   return list(captions)
+
+
+def _caption(
+  rng: random.Random, actors: list[Actor], full: bool, chance: float
+) -> str:
+  """All objects in any order, each way told with a chance."""
+  items = [actor.item for actor in actors]
+  clauses = []
+  for number in rng.sample(range(len(actors)), len(actors)):
+    clause = [(describe(rng, items, number, full), (number,))]
+    if actors[number].motion and rng.random() < chance:
+      clause.append((actors[number].motion,))
+    clauses.append(clause)
+  return join_clauses(rng, clauses).text
+
+
+def _length(text: str) -> int:
+  return len(text.split()) + text.count(",")

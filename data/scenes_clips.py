@@ -12,12 +12,11 @@ from data.drawing import draw_scene
 from data.drawn import Drawn
 from data.grammar import word_classes
 from data.parts import image_fields, part_features
-from data.scene import DEFAULT
+from data.scene import DEFAULT, scene_meaning
 from data.scene_clip import (
   Actor,
   clip_captions,
   clip_frames,
-  clip_meaning,
   sample_actors,
 )
 from data.scene_record import CAPTIONS, SPLITS, encode
@@ -55,7 +54,7 @@ class ScenesClips(Drawn):
       attempt = 0
       while True:
         actors, rng = self._draft(split, number, attempt)
-        meaning = clip_meaning(actors)
+        meaning = scene_meaning([actor.item for actor in actors])
         if split == "train" or meaning not in seen:
           break
         attempt += 1
