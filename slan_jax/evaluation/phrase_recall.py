@@ -31,6 +31,10 @@ GROUPED = (
   "grounding_upper", "pointing", "pointing_random", "mean_iou",
   "mean_iou_random",
 )  # fmt: skip
+# Reported by what sort of thing a phrase names.
+TYPED = ("grounding_r1_random", "pointing", "mean_iou") + tuple(
+  f"grounding_{protocol}r{k}" for protocol in ("", "merged_") for k in CUTOFFS
+)
 
 
 class Truth(NamedTuple):
@@ -40,11 +44,13 @@ class Truth(NamedTuple):
     boxes: float [M,4], xyxy in [0,1]; M = 0 drops the phrase.
     size: class of the object's area, "small" or "large"; "" = not classed.
     objects: objects in the image; 0 = not known.
+    kinds: sorts of thing that the phrase names, such as "people".
   """
 
   boxes: np.ndarray
   size: str
   objects: int
+  kinds: tuple[str, ...] = ()
 
 
 def phrase_mean(
@@ -162,9 +168,11 @@ def score_phrase(
     result |= score_map(similarity, truth.boxes)
   groups = [truth.size] * bool(truth.size)
   groups += [f"objects{truth.objects}"] * bool(truth.objects)
-  return result | {
-    f"{name}_{group}": result[name] for name in GROUPED for group in groups
-  }
+  pairs = [(name, group) for name in GROUPED for group in groups]
+  pairs += [
+    (name, kind) for name in TYPED for kind in dict.fromkeys(truth.kinds)
+  ]
+  return result | {f"{name}_{group}": result[name] for name, group in pairs}
 
 
 def require_finite(

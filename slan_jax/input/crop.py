@@ -61,6 +61,33 @@ def decode_crop(
     side: Side of the result in pixels.
     scale: Share of the area that the window covers.
     rng: Source of the choices.
+    reduced: As `decode_window` takes it.
+
+  Returns:
+    [side, side, 3] uint8 RGB.
+
+  Raises:
+    BadRecord: The picture cannot be used.
+  """
+  window = crop_window(size, scale, rng)
+  return decode_window(data, size, side, window, reduced=reduced)
+
+
+def decode_window(
+  data: bytes,
+  size: tuple[int, int],
+  side: int,
+  window: tuple[int, int, int, int],
+  *,
+  reduced: bool,
+) -> np.ndarray:
+  """Decodes a picture and resizes a window of it to a square.
+
+  Args:
+    data: The encoded picture.
+    size: Its width and height in pixels.
+    side: Side of the result in pixels.
+    window: Left, top, width and height in pixels.
     reduced: Decode at the coarsest of 1, 1/2, 1/4 and 1/8 that still has a
       pixel for every one of the result. Windows then begin and end at whole
       pixels of that scale.
@@ -71,7 +98,7 @@ def decode_crop(
   Raises:
     BadRecord: The picture cannot be used.
   """
-  left, top, width, height = crop_window(size, scale, rng)
+  left, top, width, height = window
   reduction = 1
   while (
     reduced and reduction < 8 and min(width, height) >= 2 * reduction * side
@@ -80,11 +107,11 @@ def decode_crop(
   if read_size(data) != size:
     raise BadRecord("image size differs from its record")
   picture = decode(data, reduction=reduction, rows=top + height)
-  window = picture[
+  kept = picture[
     top // reduction : (top + height) // reduction,
     left // reduction : (left + width) // reduction,
   ]
-  return _shrink(window, side)
+  return _shrink(kept, side)
 
 
 def _shrink(window: np.ndarray, side: int) -> np.ndarray:

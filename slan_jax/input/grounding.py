@@ -26,12 +26,14 @@ class GroundedPhrase(NamedTuple):
     boxes: [M, 4] float32 xyxy in [0, 1]; any of them is right.
     size: "small" or "large", by the mean area of its boxes.
     objects: Number of objects in the picture.
+    kinds: What sorts of thing it names; () = not known.
   """
 
   text: str
   boxes: np.ndarray
   size: str
   objects: int
+  kinds: tuple[str, ...] = ()
 
 
 class GroundingExample(NamedTuple):
@@ -168,4 +170,5 @@ def grounded(phrase: Phrase, objects: int) -> GroundedPhrase:
     boxes=phrase.boxes,
     size="large" if large else "small",
     objects=objects,
+    kinds=phrase.kinds,
   )

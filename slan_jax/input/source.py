@@ -42,12 +42,14 @@ class Phrase(NamedTuple):
     caption: Number of its caption.
     span: First and last + 1 character of the caption.
     boxes: [M, 4] float32 xyxy in [0, 1] of the image; M may be 0.
+    kinds: What sorts of thing it names; () = not known.
   """
 
   text: str
   caption: int
   span: tuple[int, int]
   boxes: np.ndarray
+  kinds: tuple[str, ...] = ()
 
 
 class EvaluationRecord(NamedTuple):
@@ -67,6 +69,11 @@ class EvaluationRecord(NamedTuple):
   boxes: np.ndarray
   crowd: np.ndarray
 
+  @property
+  def id(self) -> str:
+    """Name within the data set."""
+    return self.record.id
+
 
 class TrainingSource:
   """Random access to the pictures and captions of a split."""
@@ -85,13 +92,23 @@ class TrainingSource:
     self.split = split
     self._records = _open(self.directory, split)
 
+  @property
+  def fields(self) -> set[str]:
+    """Names of the fields that its records have."""
+    return set(self._records.dataset_info.features)
+
   def __len__(self) -> int:
     return len(self._records)
 
   def __getitem__(self, number: int) -> TrainingRecord:
-    return _training_record(self._features(number))
+    return read_record(self.features(number))
 
-  def _features(self, number: int):
+  def features(self, number: int) -> Any:
+    """The stored fields of a record by name, as TFDS wrote them.
+
+    Raises:
+      BadRecord: It cannot be read.
+    """
     # TFDS's own parser visits every field of a record, boxes included; this
     # reads the few that are wanted, ten times faster.
     try:
@@ -105,22 +122,28 @@ class EvaluationSource(TrainingSource):
   """Random access to whole records of a split."""
 
   def __getitem__(self, number: int) -> EvaluationRecord:
-    fields = self._features(number)
+    fields = self.features(number)
     boxes = _boxes(fields, "phrase_boxes/box")
     owners = np.array(fields["phrase_boxes/phrase"].int64_list.value, int)
-    phrases = zip(
-      _texts(fields, "phrases/text"),
-      fields["phrases/caption"].int64_list.value,
-      fields["phrases/start"].int64_list.value,
-      fields["phrases/end"].int64_list.value,
+    rows = list(
+      zip(
+        texts(fields, "phrases/text"),
+        fields["phrases/caption"].int64_list.value,
+        fields["phrases/start"].int64_list.value,
+        fields["phrases/end"].int64_list.value,
+      )
     )
+    kinds = [
+      tuple(filter(None, kind.split("/")))
+      for kind in texts(fields, "phrase_kinds") or [""] * len(rows)
+    ]
     return EvaluationRecord(
-      record=_training_record(fields),
+      record=read_record(fields),
       phrases=[
-        Phrase(text, caption, (start, end), boxes[owners == row])
-        for row, (text, caption, start, end) in enumerate(phrases)
+        Phrase(text, caption, (start, end), boxes[owners == row], kinds[row])
+        for row, (text, caption, start, end) in enumerate(rows)
       ],
-      labels=_texts(fields, "objects/label"),
+      labels=texts(fields, "objects/label"),
       boxes=_boxes(fields, "objects/box"),
       crowd=np.array(fields["objects/crowd"].int64_list.value, bool),
     )
@@ -172,7 +195,12 @@ def _check_features(directory: Path, builder: Any) -> None:
     raise InputError(f"{directory}: its records lack the fields {missing}")
 
 
-def _training_record(fields) -> TrainingRecord:
+def read_record(fields: Any) -> TrainingRecord:
+  """What training may see of the fields of a record.
+
+  Raises:
+    BadRecord: One of them is missing.
+  """
   try:
     return _read_fields(fields)
   except (IndexError, UnicodeDecodeError) as error:
@@ -188,11 +216,12 @@ def _read_fields(fields) -> TrainingRecord:
       fields["width"].int64_list.value[0],
       fields["height"].int64_list.value[0],
     ),
-    captions=_texts(fields, "captions"),
+    captions=texts(fields, "captions"),
   )
 
 
-def _texts(fields, name: str) -> list[str]:
+def texts(fields: Any, name: str) -> list[str]:
+  """The texts of one field."""
   return [text.decode() for text in fields[name].bytes_list.value]
 
 

@@ -112,12 +112,19 @@ class TextEncoder:
     inside = (starts < high) & (ends > low)
     return inside & ~np.array(encoding.special_tokens_mask, bool)
 
+  def with_length(self, max_length: int) -> "TextEncoder":
+    """The same tokenizer with another fixed length."""
+    return TextEncoder(self._bare(), max_length)
+
   def to_json(self) -> str:
     """The tokenizer as tokenizer.json holds it, without the fixed length."""
+    return self._bare().to_str(pretty=True)
+
+  def _bare(self) -> Tokenizer:
     bare = Tokenizer.from_str(self._tokenizer.to_str())
     bare.no_truncation()
     bare.no_padding()
-    return bare.to_str(pretty=True)
+    return bare
 
   def decode(self, ids: Sequence[int]) -> str:
     """The text of token numbers, without special tokens."""

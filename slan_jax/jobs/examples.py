@@ -33,7 +33,7 @@ def phrase_examples(split: GroundingSplit, rows: Sequence[int]) -> Examples:
     _Rows(split.images, rows),
     *(array[rows] for array in (split.tokens, split.mask, split.phrase_tokens)),
     [
-      [Truth(phrase.boxes, phrase.size, phrase.objects) for phrase in e.phrases]
+      [Truth(p.boxes, p.size, p.objects, p.kinds) for p in e.phrases]
       for e in chosen
     ],
   )

@@ -130,6 +130,27 @@ def test_groups_and_means_in_percent():
   assert "map_r1" not in metrics
 
 
+def test_phrases_are_scored_by_what_they_name():
+  boxes = np.array([[HIT, MISS]])
+  phrases = [
+    phrase_recall.score_phrase(
+      boxes, np.array([scores]), None, Truth(TRUTH, "", 0, kinds)
+    )
+    for scores, kinds in [
+      ([0.9, 0.1], ("people",)),
+      ([0.1, 0.9], ("people", "bodyparts")),
+      ([0.9, 0.1], ()),
+    ]
+  ]
+  metrics = phrase_recall.grounding_metrics(phrases)
+  assert metrics["grounding_r1_people"] == 50
+  assert metrics["grounding_r1_bodyparts"] == 0
+  assert metrics["grounding_r5_bodyparts"] == 100
+  assert metrics["grounding_merged_r1_people"] == 50
+  assert metrics["grounding_r1"] == pytest.approx(200 / 3)
+  assert phrase_recall.chance_of(metrics)["grounding_r1_people"] == 50
+
+
 def test_bad_input_is_named():
   with pytest.raises(ValueError, match="scores hold values"):
     phrase_recall.score_phrase(

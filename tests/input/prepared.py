@@ -8,6 +8,7 @@ from array_record.python import array_record_module
 from etils import epath
 
 from data.metadata import shard_names, write_metadata
+from data.parts import part_features
 from data.schema import Serialiser, features, record
 from data.vocabulary import words_tokenizer, write_tokenizer
 from slan_jax.input.config import EvaluationConfig, InputConfig
@@ -16,9 +17,13 @@ WORDS = ["a", "an", "and", "the", "of", "on", "left", "right", "two"]
 WORDS += ["red", "blue", "green", "dog", "dogs", "cat"]
 
 
-def write_dataset(directory: Path, **splits: list[dict]) -> Path:
+def write_dataset(
+  directory: Path, *, parts: tuple[str, ...] = (), **splits: list[dict]
+) -> Path:
   """A prepared directory with just these records and a vocabulary of WORDS."""
-  serialise = Serialiser(features())
+  directory.mkdir(exist_ok=True)
+  fields = features(**part_features(parts))
+  serialise = Serialiser(fields)
   sizes = {}
   for split, records in splits.items():
     path = directory / shard_names("given", split, 1)[0]
@@ -28,7 +33,7 @@ def write_dataset(directory: Path, **splits: list[dict]) -> Path:
     writer.close()
     sizes[split] = path.stat().st_size
   lengths = {split: [len(records)] for split, records in splits.items()}
-  write_metadata(epath.Path(directory), "given", features(), lengths, sizes)
+  write_metadata(epath.Path(directory), "given", fields, lengths, sizes)
   write_tokenizer(words_tokenizer(WORDS), directory / "tokenizer")
   return directory
 

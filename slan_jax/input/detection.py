@@ -1,0 +1,297 @@
+"""Pictures with boxes of classes: rows to train on, and splits to score."""
+
+import dataclasses
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from slan_jax.input import image
+from slan_jax.input.config import EvaluationConfig, InputConfig
+from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.source import EvaluationRecord, EvaluationSource
+from slan_jax.input.text import load_encoder
+from slan_jax.input.window import boxed_picture, require_still
+
+Batch = dict[str, np.ndarray]
+CATEGORIES = "categories.json"
+
+
+class Classes(NamedTuple):
+  """The classes of a data set.
+
+  Attributes:
+    names: Of each, as the objects are labelled.
+    ids: Number of each in result files; COCO's have gaps.
+  """
+
+  names: tuple[str, ...]
+  ids: tuple[int, ...]
+
+
+def read_classes(directory: str | Path, split: str = "train") -> Classes:
+  """The classes of a prepared directory.
+
+  Args:
+    directory: With `categories.json`, or else with labelled objects.
+    split: Whose labels are the classes where there is no such file.
+
+  Returns:
+    The classes in the order of the file; labels by name, numbered from 1.
+
+  Raises:
+    InputError: The file is none, a name or number stands twice, or there are
+      no objects.
+  """
+  path = Path(directory) / CATEGORIES
+  if not path.is_file():
+    source = EvaluationSource(directory, split)
+    found = {name for n in range(len(source)) for name in _labels(source, n)}
+    if not found:
+      raise InputError(
+        f"{directory}: no object of split {split!r} has a label, and there is "
+        f"no {CATEGORIES}; data/README.md says which data sets have objects"
+      )
+    return Classes(tuple(sorted(found)), tuple(range(1, len(found) + 1)))
+  try:
+    rows = json.loads(path.read_text("utf-8"))
+    names = tuple(str(row["name"]) for row in rows)
+    ids = tuple(int(row["id"]) for row in rows)
+  except (OSError, ValueError, TypeError, KeyError) as error:
+    raise InputError(
+      f"{path}: expected a list of objects with id and name ({error!r})"
+    ) from error
+  for what, values in (("name", names), ("id", ids)):
+    twice = [value for value, n in Counter(values).items() if n > 1]
+    if twice:
+      raise InputError(f"{path}: {what} {twice[0]!r} stands twice; rename one")
+  return Classes(names, ids)
+
+
+def _labels(source: EvaluationSource, number: int) -> list[str]:
+  try:
+    return source[number].labels
+  except BadRecord:
+    return []
+
+
+class ObjectExample(NamedTuple):
+  """One augmented picture with its objects.
+
+  Attributes:
+    image: [S, S, 3] uint8 RGB.
+    image_id: Stable number of the picture.
+    boxes: [O', 4] float32 xyxy in [0, 1].
+    labels: [O'] int32, rows of the classes.
+    lost: Reasons for which objects were left out.
+  """
+
+  image: np.ndarray
+  image_id: int
+  boxes: np.ndarray
+  labels: np.ndarray
+  lost: list[str]
+
+
+class ObjectMaker:
+  """Makes rows of pictures with objects; see `maker.Maker`."""
+
+  def __init__(
+    self,
+    directory: str | Path,
+    config: InputConfig,
+    *,
+    boxes: int,
+    classes: Classes | None = None,
+  ):
+    """Opens tokenizer and classes.
+
+    Args:
+      directory: A prepared directory.
+      config: What batches are made of.
+      boxes: O, objects of a picture at most; the largest ones are kept.
+      classes: What labels are numbered by; None = those of the directory.
+
+    Raises:
+      InputError: The tokenizer or the classes cannot be used, or RandAugment
+        is on.
+    """
+    require_still(config)
+    self._config, self._boxes = config, boxes
+    self.encoder = load_encoder(config.tokenizer, config.max_length, directory)
+    self.classes = classes or read_classes(directory, config.split)
+    self._rows = {name: row for row, name in enumerate(self.classes.names)}
+
+  def open(self, directory: str | Path) -> EvaluationSource:
+    """Pictures and objects of the training split."""
+    return EvaluationSource(directory, self._config.split)
+
+  def example(
+    self, record: EvaluationRecord, rng: random.Random
+  ) -> ObjectExample:
+    """A window of a picture with the objects in it; there may be none.
+
+    Crowds are left out, as DETR leaves them out of training.
+
+    Raises:
+      BadRecord: The picture cannot be used.
+    """
+    picture, boxes, kept, _ = boxed_picture(
+      record.record.image, record.record.size, record.boxes, self._config, rng
+    )
+    known = [name in self._rows for name in record.labels]
+    lost = ["unknown class"] * known.count(False)
+    kept &= np.array(known, bool) & ~record.crowd
+    rows = np.flatnonzero(kept)
+    sides = boxes[rows, 2:] - boxes[rows, :2]
+    largest = np.argsort(-sides.prod(-1), kind="stable")
+    lost += ["too many objects"] * (len(rows) > self._boxes)
+    rows = np.sort(rows[largest[: self._boxes]])
+    labels = [self._rows[record.labels[row]] for row in rows]
+    return ObjectExample(
+      picture,
+      record.record.image_id,
+      boxes[rows],
+      np.array(labels, np.int32),
+      lost,
+    )
+
+  def batch(
+    self, examples: Sequence[ObjectExample]
+  ) -> tuple[Batch, list[tuple[int, str]]]:
+    """The arrays of several rows.
+
+    Returns:
+      image uint8 [B, S, S, 3], image_id int32 [B], boxes float32 [B, O, 4]
+      xyxy in [0, 1], labels int32 [B, O], -1 = no object. And (row, reason) of
+      what had to be cut.
+    """
+    count = len(examples)
+    boxes = np.zeros((count, self._boxes, 4), np.float32)
+    labels = np.full((count, self._boxes), -1, np.int32)
+    for row, example in enumerate(examples):
+      boxes[row, : len(example.boxes)] = example.boxes
+      labels[row, : len(example.labels)] = example.labels
+    batch = {
+      "image": np.stack([example.image for example in examples]),
+      "image_id": np.array([e.image_id for e in examples], np.int32),
+      "boxes": boxes,
+      "labels": labels,
+    }
+    cut = [(row, why) for row, e in enumerate(examples) for why in e.lost]
+    return batch, cut
+
+
+class Objects(NamedTuple):
+  """What is annotated in one picture.
+
+  Attributes:
+    boxes: [O, 4] float32 xyxy in [0, 1].
+    labels: [O] int32, rows of the classes.
+    crowd: [O] bool: the box holds a crowd.
+  """
+
+  boxes: np.ndarray
+  labels: np.ndarray
+  crowd: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionSplit:
+  """Pictures in stored order, those without an object among them.
+
+  Attributes:
+    ids: Name of each picture.
+    image_ids: [I] int64, number of each in result files: its name where that
+      is a number, as COCO's are, else the stable number of the record.
+    sizes: [I, 2] int32, width and height in pixels.
+    images: The pictures, indexed by rows.
+    objects: What is annotated in each.
+    classes: What the labels are rows of.
+    skipped: Records and objects left out, by reason.
+  """
+
+  ids: list[str]
+  image_ids: np.ndarray
+  sizes: np.ndarray
+  images: image.Pictures
+  objects: list[Objects]
+  classes: Classes
+  skipped: Counter[str]
+
+
+def detection_split(
+  directory: str | Path,
+  split: str,
+  config: EvaluationConfig,
+  *,
+  classes: Classes | None = None,
+  limit: int | None = None,
+) -> DetectionSplit:
+  """Reads pictures with their objects.
+
+  Args:
+    directory: A prepared directory.
+    split: Name of the split.
+    config: Sizes.
+    classes: What labels are numbered by; None = those of the directory.
+    limit: Records at most, the first ones; None = every one.
+
+  Returns:
+    The pictures; those that cannot be used are left out and counted.
+
+  Raises:
+    InputError: The data cannot be opened, no picture is left, none has an
+      object, or two pictures have one number.
+  """
+  source = EvaluationSource(directory, split)
+  classes = classes or read_classes(directory, split)
+  rows = {name: row for row, name in enumerate(classes.names)}
+  ids, numbers, sizes, encoded, objects = [], [], [], [], []
+  skipped: Counter[str] = Counter()
+  for number in range(min(limit or len(source), len(source))):
+    try:
+      record = source[number]
+      image.decode(record.record.image)
+    except BadRecord as error:
+      skipped[str(error)] += 1
+      continue
+    known = np.array([name in rows for name in record.labels], bool)
+    skipped["unknown class"] += int((~known).sum())
+    labels = [rows[name] for name in record.labels if name in rows]
+    ids.append(record.record.id)
+    numbers.append(_number(record))
+    sizes.append(record.record.size)
+    encoded.append(record.record.image)
+    objects.append(
+      Objects(
+        record.boxes[known], np.array(labels, np.int32), record.crowd[known]
+      )
+    )
+  if not any(len(held.labels) for held in objects):
+    raise InputError(f"{directory}: split {split!r} has no object to find")
+  if len({*numbers}) < len(numbers):
+    raise InputError(
+      f"{directory}: two pictures of split {split!r} have the same number; "
+      "result files could not tell them apart: give them other ids"
+    )
+  return DetectionSplit(
+    ids=ids,
+    image_ids=np.array(numbers, np.int64),
+    sizes=np.array(sizes, np.int32),
+    images=image.Pictures(encoded, config.image_size),
+    objects=objects,
+    classes=classes,
+    skipped=+skipped,
+  )
+
+
+def _number(record: EvaluationRecord) -> int:
+  name = record.record.id
+  if name.isascii() and name.isdigit() and int(name) < 2**53:
+    return int(name)
+  return record.record.image_id
