@@ -11,6 +11,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """The full configuration, unlocked so that presets may change it."""
   config = ml_collections.ConfigDict()
+  config.task = "pretrain"  # what is trained; slan_jax/jobs/catalog.py has all
   config.seed = 0  # of initialisation, data order, masking and negatives
   config.total_steps = 293_000  # optimiser steps; 20 epochs of ViT-B (4.1)
   config.batch_size = 960  # image-text pairs per step over all devices (4.1)
@@ -36,17 +37,29 @@ def get_config() -> ml_collections.ConfigDict:
   return config
 
 
+def override(config: ml_collections.ConfigDict, values: dict) -> None:
+  """Sets keys such as "model.width", which must exist, to values."""
+  with config.ignore_type():
+    config.update_from_flattened_dict(values)
+
+
 def _section(**values) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(values)
 
 
 def _init_from() -> ml_collections.ConfigDict:
-  """Published weights of a new run: a hub directory, safetensors or state dict.
+  """What a new run starts from; "" = random.
 
-  "" = random. The paper's vision encoders start at random (4.1); ALBEF and
-  BLIP start theirs from ImageNet. All of a file's keys and shapes must fit.
+  `run` is a model of ours, as fine-tuning starts from pre-training. The others
+  are published weights: a hub directory, safetensors or state dict. The paper's
+  vision encoders start at random (4.1); ALBEF and BLIP start theirs from
+  ImageNet. All keys and shapes of a file or run must fit.
   """
   return _section(
+    # Work directory, or directory that slan-export wrote. Positions of another
+    # image size are resized; heads that a task adds start at random.
+    run="",
+    checkpoint="last",  # of that work directory: step, "last" or "best"
     text="",  # BERT; its tokenizer belongs into text.tokenizer
     language_head="",  # of masked language modelling, of the same BERT
     backbone="",  # ViT or ResNet, as model.backbone.name
@@ -208,6 +221,9 @@ def _objective() -> ml_collections.ConfigDict:
     momentum=True,  # keys from the EMA encoder; silence, as ALBEF
     temperature=0.07,  # initial tau (Eq. 5), learned within [.001, .5]
     soft_targets=0.0,  # ALBEF's alpha; the paper's Eq. 6 has hard targets
+    # Other captions of a row's image: right answers too, as ALBEF and BLIP
+    # fine-tune retrieval, or passed over (False).
+    image_targets=False,
     mask_rate=0.15,  # of tokens (Eq. 7)
     lm_smoothing=0.1,  # label smoothing of the causal term, as BLIP
     reg_l1=1.0,  # Eq. 3
@@ -226,7 +242,8 @@ def _optimizer() -> ml_collections.ConfigDict:
   return _section(
     learning_rate=3e-4,  # peak (4.1)
     warmup_steps=3000,  # silence, as BLIP
-    final_fraction=0.0,  # of the peak at the last step: linear to 0 (4.1)
+    decay="linear",  # after the peak (4.1); "cosine" = as BLIP fine-tunes
+    final_fraction=0.0,  # of the peak at the last step: to 0 (4.1)
     b1=0.9,
     b2=0.999,
     eps=1e-8,
@@ -243,6 +260,7 @@ def _optimizer() -> ml_collections.ConfigDict:
 def _evaluation() -> ml_collections.ConfigDict:
   return _section(
     every_steps=0,  # optimiser steps between evaluations; 0 = never
+    records=0,  # first records that these score; 0 = all (not of retrieval)
     batch_size=50,  # images or texts per encoder call
     pair_batch_size=100,  # image-text pairs per re-ranking call
     galleries=(1000,),  # images per gallery; the first is the headline

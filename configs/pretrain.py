@@ -187,23 +187,18 @@ def get_config(argument: str = "scenes") -> ml_collections.ConfigDict:
       )
   config = base.get_config()
   if name in FULL:
-    _override(config, FULL[name] | {"model.backbone.name": name})
+    base.override(config, FULL[name] | {"model.backbone.name": name})
   else:
-    _override(config, TINY)
+    base.override(config, TINY)
   if preset == "grounded":
-    _override(config, GROUNDED)
+    base.override(config, GROUNDED)
     if name in SMALL:
-      _override(config, TINY_GROUNDED)
+      base.override(config, TINY_GROUNDED)
   if name in SMALL:  # last: data may need more slots than the small model has
-    _override(config, SMALL[name])
+    base.override(config, SMALL[name])
   if root:
     config.data.dir = f"{root}/coco_captions"
     config.data.mixture = tuple(
       (source, f"{root}/{source}", weight) for source, weight in TABLE_8.items()
     )
   return config.lock()
-
-
-def _override(config: ml_collections.ConfigDict, values: dict) -> None:
-  with config.ignore_type():
-    config.update_from_flattened_dict(values)

@@ -12,21 +12,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import grain
 import numpy as np
 
+from slan_jax.input.captions import CaptionMaker
 from slan_jax.input.config import InputConfig
 from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.maker import Batch, MakeMaker
 from slan_jax.input.mixture import Mixture, Visit
-from slan_jax.input.records import Example, training_example
-from slan_jax.input.source import TrainingSource
-from slan_jax.input.text import load_encoder, text_id
-from slan_jax.input.words import WordSwapper, load_word_classes
 
-Batch = dict[str, np.ndarray]
 _MOST_BAD = 1000  # records in a row that cannot be used before giving up
 _NAMES_KEPT = 5  # first names listed per reason
 
@@ -37,7 +34,7 @@ class _Prepared(NamedTuple):
 
 
 class _Found(NamedTuple):
-  example: Example
+  example: Any  # of the task's maker
   place: int  # number of its source
   name: str
 
@@ -56,7 +53,12 @@ class Loader:
   """
 
   def __init__(
-    self, directory: str | Path, config: InputConfig, *, position: int = 0
+    self,
+    directory: str | Path,
+    config: InputConfig,
+    *,
+    position: int = 0,
+    maker: MakeMaker = CaptionMaker,
   ):
     """Opens the data.
 
@@ -65,21 +67,21 @@ class Loader:
         `config.mixture` names sources, of tokenizer and word classes only.
       config: What batches are made of.
       position: Global batches to leave out because they were consumed.
+      maker: Makes the rows of the task.
 
     Raises:
       InputError: The directory, tokenizer or word classes cannot be used.
     """
     self.config = config
-    self.encoder = load_encoder(config.tokenizer, config.max_length, directory)
+    self._maker = maker(directory, config)
+    self.encoder = self._maker.encoder
     self.position = position
     self.skipped: Counter[str] = Counter()
     self.skipped_names: dict[str, list[str]] = {}
-    classes = load_word_classes(config.word_classes, directory)
-    self._swapper = WordSwapper(classes)
     self._names, places, weights = zip(
       *(config.mixture or (("", directory, 1.0),))
     )
-    self._sources = [TrainingSource(place, config.split) for place in places]
+    self._sources = [self._maker.open(place) for place in places]
     lengths = [len(source) for source in self._sources]
     self._mixture = Mixture(lengths, weights, config.seed)
     cv2.setNumThreads(1)  # threads work on batches, not on parts of a picture
@@ -145,18 +147,10 @@ class Loader:
     rows = self.config.rows or range(size)
     positions = [number * size + row for row in rows]
     found = [self._example(position, faults) for position in positions]
-    examples = [row.example for row in found]
-    batch = {
-      "image": np.stack([example.image for example in examples]),
-      "image_id": np.array([e.image_id for e in examples], np.int32),
-      "text_id": np.array([text_id(e.caption) for e in examples], np.int32),
-      "index": np.array(positions, np.int64),
-    }
-    truncated = self._add_texts(batch, examples)
-    for row in truncated:
-      faults.append(
-        (self._told("truncated", found[row].place), found[row].name)
-      )
+    batch, cut = self._maker.batch([row.example for row in found])
+    batch["index"] = np.array(positions, np.int64)
+    for row, reason in cut:
+      faults.append((self._told(reason, found[row].place), found[row].name))
     return _Prepared(batch, faults)
 
   def _example(self, position: int, faults: list[tuple[str, str]]) -> _Found:
@@ -172,8 +166,7 @@ class Loader:
       try:
         record = source[number]
         name = record.id
-        example = training_example(record, self.config, self._swapper, rng)
-        return _Found(example, place, name)
+        return _Found(self._maker.example(record, rng), place, name)
       except BadRecord as error:
         met[str(error)] += 1
         faults.append((self._told(str(error), place), name))
@@ -186,32 +179,3 @@ class Loader:
     """A reason with the source it happened in, where there are several."""
     name = self._names[place]
     return f"{name}: {reason}" if name else reason
-
-  def _add_texts(self, batch: Batch, examples: list[Example]) -> list[int]:
-    """Adds token arrays; returns the rows whose caption was cut."""
-    count, most = len(examples), self.config.hard_negatives
-    texts = [example.caption for example in examples]
-    for example in examples:
-      texts += example.negatives
-    encoded = self.encoder(texts)
-    batch["text"], batch["text_mask"] = (
-      encoded.ids[:count],
-      encoded.mask[:count],
-    )
-    shape = (count, most, self.config.max_length)
-    negatives = np.full(shape, self.encoder.pad_id, np.int32)
-    mask = np.zeros(shape, bool)
-    places = [
-      (row, slot)
-      for row, example in enumerate(examples)
-      for slot in range(len(example.negatives))
-    ]
-    if places:
-      rows, slots = np.array(places).T
-      negatives[rows, slots] = encoded.ids[count:]
-      mask[rows, slots] = encoded.mask[count:]
-    # Cut at the same length, a swap beyond the cut leaves the caption itself.
-    same = (negatives == batch["text"][:, None]).all(-1)
-    mask &= ~same[..., None]
-    batch["negatives"], batch["negatives_mask"] = negatives, mask
-    return np.flatnonzero(encoded.truncated[:count]).tolist()

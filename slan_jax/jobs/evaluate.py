@@ -1,4 +1,4 @@
-"""`slan-eval --workdir DIR --task retrieval|grounding --output DIR`."""
+"""`slan-eval --workdir DIR --task TASK --output DIR`: scores a run."""
 
 import dataclasses
 import json
@@ -11,24 +11,24 @@ from rich.console import Console
 
 from slan_jax.evaluation import report, table
 from slan_jax.evaluation.files import write_atomically
-from slan_jax.evaluation.retrieval_pictures import (
-  retrieval_examples,
-  save_examples,
-)
 from slan_jax.jobs import common, workdir
-from slan_jax.jobs.experiment import Experiment, make_task, read_tokenizer
-from slan_jax.jobs.pretrained import graft, read_weights
-from slan_jax.jobs.scoring import Scorer
+from slan_jax.jobs.catalog import (
+  SCORED,
+  make_task,
+  score_function,
+  scored_task,
+)
+from slan_jax.jobs.experiment import Experiment, read_tokenizer
+from slan_jax.jobs.setting import Setting
+from slan_jax.jobs.start import read_start
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.config import Mesh
 from slan_jax.training.sharding import make_mesh
 from slan_jax.training.state import abstract_params, init_params
 
-Tree = Any
-QUERIES = 6  # retrieval examples kept for the pictures
 REQUEST = "request.json"
 
-_TASK = flags.DEFINE_enum("task", None, ["retrieval", "grounding"], "What.")
+_TASK = flags.DEFINE_enum("task", None, SCORED, "What is scored.")
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "last", "Step, or `last`, or `best` by validation score."
 )
@@ -64,12 +64,12 @@ def _from_flags() -> int:
   directory = Path(common.WORKDIR.value)
   experiment = workdir.read(directory)
   common.use_cpu_devices(experiment.mesh.cpu_devices)
-  checkpoints = open_checkpoints(directory)
+  checkpoints = workdir.open_checkpoints(directory)
   request = Request(
     task=_TASK.value,
     split=_SPLIT.value,
     galleries=parse_galleries(_GALLERY.value, experiment.evaluation.galleries),
-    step=choose_step(checkpoints, _CHECKPOINT.value),
+    step=workdir.choose_step(checkpoints, _CHECKPOINT.value),
     config_hash=workdir.config_hash(experiment),
     untrained=_UNTRAINED.value,
   )
@@ -81,46 +81,6 @@ def _from_flags() -> int:
     Console().print(table.closing_table([found]))
     print(f"{output / 'metrics.json'}")
   return 0
-
-
-def open_checkpoints(directory: Path) -> Checkpoints:
-  """The checkpoints of a run.
-
-  Raises:
-    WorkdirError: there are none.
-  """
-  checkpoints = Checkpoints(directory / workdir.CHECKPOINTS, read_only=True)
-  if not checkpoints.steps():
-    raise workdir.WorkdirError(
-      f"{directory} has no checkpoint yet; train first (slan-train)"
-    )
-  return checkpoints
-
-
-def choose_step(checkpoints: Checkpoints, name: str) -> int:
-  """Step that "last", "best" or a number names.
-
-  Raises:
-    ValueError: none of these, or no such checkpoint.
-  """
-  steps = checkpoints.steps()
-  if name == "last":
-    return steps[-1]
-  if name == "best":
-    best = checkpoints.best()
-    if best is None:
-      raise ValueError(
-        "--checkpoint=best: no checkpoint was scored during training; set "
-        "evaluation.every_steps, or choose one of the steps "
-        f"{', '.join(map(str, steps))}"
-      )
-    return best
-  if not name.isdigit() or int(name) not in steps:
-    raise ValueError(
-      f"--checkpoint={name}: choose `last`, `best` or one of the steps "
-      f"{', '.join(map(str, steps))}"
-    )
-  return int(name)
 
 
 def parse_galleries(
@@ -171,22 +131,32 @@ def evaluate(
   """
   common.use_compilation_cache(experiment.compilation_cache)
   experiment, encoder = read_tokenizer(experiment)
-  task = make_task(experiment, encoder)
+  own = make_task(experiment, encoder)
   mesh = make_mesh(evaluation_mesh(experiment))
   part = "ema" if experiment.evaluation.use_ema else "params"
-  like = abstract_params(task, mesh)
-  weights = read_weights(experiment, like) if request.untrained else {}
+  like = abstract_params(own, mesh)
   with jax.set_mesh(mesh):
-    scorer = Scorer(
-      experiment, task, mesh, request.split, galleries=request.galleries
+    score = score_function(
+      request.task,
+      Setting(
+        experiment=experiment,
+        encoder=encoder,
+        task=scored_task(request.task, experiment, encoder, own),
+        mesh=mesh,
+        split=request.split,
+        galleries=request.galleries,
+        limit=None,
+      ),
     )
+    start = None
+    if request.untrained:  # before hours are spent: its run may be gone
+      start = read_start(experiment, encoder, like)
     params = checkpoints.restore_part(request.step, part, like)
-    outcome = _score(scorer, request, params, output)
+    outcome = score(params, output)
     untrained = {}
-    if request.untrained:
-      params = init_params(task, seed=experiment.seed, mesh=mesh)
-      params = graft(params, weights)
-      untrained = _score(scorer, request, params, None)["metrics"]
+    if start is not None:
+      params = init_params(own, seed=experiment.seed, mesh=mesh)
+      untrained = score(start.graft(params), None)["metrics"]
   found = report.complete(
     outcome,
     checkpoint_step=request.step,
@@ -206,25 +176,6 @@ def evaluation_mesh(experiment: Experiment) -> Mesh:
   fsdp = experiment.mesh.fsdp
   fits = fsdp > 0 and jax.device_count() % fsdp == 0
   return dataclasses.replace(experiment.mesh, data=-1, fsdp=fsdp if fits else 1)
-
-
-def _score(
-  scorer: Scorer, request: Request, params: Tree, output: Path | None
-) -> dict[str, Any]:
-  if request.task == "grounding":
-    return scorer.grounding(params, counterfactuals=True)
-  found = scorer.retrieval(params)
-  if output is not None and jax.process_index() == 0:
-    gallery = scorer.gallery
-    examples = retrieval_examples(
-      found.gallery,
-      found.text_to_image,
-      gallery.images,
-      gallery.texts,
-      queries=QUERIES,
-    )
-    save_examples(output / "examples.npz", examples)
-  return found.report
 
 
 def _plain(request: Request) -> dict[str, Any]:

@@ -6,15 +6,16 @@ from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.jobs.typed import ConfigError
 from slan_jax.models import config as models
-from slan_jax.tasks import pretrain
-from slan_jax.tasks.task import Task
+from slan_jax.tasks.config import Batch, Objective
 from slan_jax.training import config as training
 
 
 @dataclasses.dataclass(frozen=True)
 class InitFrom:
-  """Files of published weights that a new run starts from; "" = none."""
+  """Run or files of published weights that a new run starts from; "" = none."""
 
+  run: str
+  checkpoint: str
   text: str
   language_head: str
   backbone: str
@@ -55,6 +56,7 @@ class Evaluation:
   """What is scored, during training and after."""
 
   every_steps: int
+  records: int
   batch_size: int
   pair_batch_size: int
   galleries: tuple[int, ...]
@@ -69,6 +71,7 @@ class Evaluation:
 class Experiment:
   """All of `configs/base.py`, typed."""
 
+  task: str
   seed: int
   total_steps: int
   batch_size: int
@@ -78,7 +81,7 @@ class Experiment:
   data: Data
   text: Text
   model: models.Slan
-  objective: pretrain.Objective
+  objective: Objective
   optimizer: training.Optimizer
   mesh: training.Mesh
   checkpoint: training.Checkpoint
@@ -96,6 +99,7 @@ class Experiment:
       ("checkpoint.keep", self.checkpoint.keep, 1),
       ("log.every_steps", self.log.every_steps, 1),
       ("evaluation.every_steps", self.evaluation.every_steps, 0),
+      ("evaluation.records", self.evaluation.records, 0),
       ("evaluation.batch_size", self.evaluation.batch_size, 1),
       ("evaluation.pair_batch_size", self.evaluation.pair_batch_size, 1),
       ("evaluation.texts_per_image", self.evaluation.texts_per_image, 0),
@@ -151,17 +155,14 @@ def read_tokenizer(experiment: Experiment) -> tuple[Experiment, TextEncoder]:
   return dataclasses.replace(experiment, model=model), encoder
 
 
-def make_task(experiment: Experiment, encoder: TextEncoder) -> Task:
-  """The pre-training task of an experiment that knows its vocabulary."""
-  shape = pretrain.Batch(
+def batch_shape(experiment: Experiment, encoder: TextEncoder) -> Batch:
+  """Shape of a global batch, as the tasks take it."""
+  return Batch(
     size=experiment.batch_size,
     max_length=experiment.text.max_length,
     hard_negatives=experiment.text.hard_negatives,
     mask_id=encoder.mask_id,
     microbatches=experiment.microbatches,
-  )
-  return pretrain.make_task(
-    experiment.model, experiment.objective, shape, experiment.total_steps
   )
 
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from slan_jax.interop import load
@@ -85,17 +86,22 @@ def graft(params: Tree, weights: dict[str, Tree]) -> Tree:
   """
   if not weights:
     return params
-
-  def place(new: Any, old: jax.Array) -> jax.Array:
-    if not isinstance(new, np.ndarray):
-      return old
-    # Copied piece by piece: two trees may be grafted from one set of weights,
-    # and both are later given away to the training step.
-    return jax.make_array_from_callback(
-      old.shape, old.sharding, lambda index: np.array(new[index])
-    )
-
   slan = dict(params["slan"])
   for part, tree in weights.items():
-    slan[part] = jax.tree.map(place, tree, slan[part])
+    slan[part] = jax.tree.map(placed, tree, slan[part])
   return params | {"slan": slan}
+
+
+def placed(new: Any, old: jax.Array) -> jax.Array:
+  """A new array in the place of an old one; what is no array changes nothing.
+
+  Copied: two trees may be grafted from one set of weights, and both are later
+  given away to the training step.
+  """
+  if isinstance(new, jax.Array):
+    return jnp.copy(new)
+  if not isinstance(new, np.ndarray | np.generic):
+    return old
+  return jax.make_array_from_callback(
+    old.shape, old.sharding, lambda index: np.array(new[index])
+  )

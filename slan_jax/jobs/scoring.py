@@ -1,7 +1,6 @@
 """Scores parameters on a split of the run's data, during training and after."""
 
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from slan_jax.evaluation.counterfactual import (
   Pairs,
   evaluate_counterfactuals,
 )
-from slan_jax.evaluation.evaluator import Batching
 from slan_jax.evaluation.grounding import (
   Examples,
   evaluate_grounding,
@@ -33,9 +31,9 @@ from slan_jax.jobs.examples import (
   word_examples,
 )
 from slan_jax.jobs.experiment import Experiment, evaluation_config
+from slan_jax.jobs.setting import batching
 from slan_jax.tasks.task import Task
 from slan_jax.training.log import Log
-from slan_jax.training.sharding import batch_sharding, replicated
 from slan_jax.training.state import TrainState
 
 Tree = Any
@@ -83,12 +81,7 @@ class Scorer:
     self._counterfactual_split = functools.partial(
       counterfactual_split, *source, limit=LIMIT
     )
-    self._batching = Batching(
-      size=self._options.batch_size,
-      pairs=self._options.pair_batch_size,
-      put=functools.partial(place, mesh=mesh),
-      progress=sys.stdout.isatty() and jax.process_index() == 0,
-    )
+    self._batching = batching(experiment, mesh)
 
   def retrieval(self, params: Tree) -> Retrieval:
     """Two-stage retrieval; see `evaluate_retrieval`."""
@@ -180,7 +173,7 @@ def training_evaluation(
   mesh: jax.sharding.Mesh,
   directory: Path,
   log: Log,
-) -> Callable[[TrainState, int], float | None]:
+) -> Callable[[TrainState, int], float]:
   """What the training loop calls: scores, a snapshot, records of both.
 
   Only the headline gallery is scored, and as many records are grounded.
@@ -189,8 +182,6 @@ def training_evaluation(
     (state, step) -> mean recall, which decides the best checkpoint.
   """
   options = experiment.evaluation
-  if not options.every_steps:
-    return lambda state, step: None
   split, size = experiment.data.evaluation_split, options.galleries[0]
   scorer = Scorer(experiment, task, mesh, split, galleries=(size,), limit=size)
 
@@ -208,14 +199,3 @@ def training_evaluation(
     return metrics["r_mean"]
 
   return evaluate
-
-
-def place(tree: Tree, mesh: jax.sharding.Mesh) -> Tree:
-  """Splits the rows of each array over the devices where they divide."""
-
-  def one(array: np.ndarray) -> jax.Array:
-    divides = np.ndim(array) and len(array) % mesh.size == 0
-    target = batch_sharding(mesh) if divides else replicated(mesh)
-    return jax.device_put(array, target)
-
-  return jax.tree.map(one, tree)

@@ -11,15 +11,14 @@ from slan_jax.evaluation.cost import count_flops
 from slan_jax.input.feed import global_batch, process_rows
 from slan_jax.input.loader import Loader
 from slan_jax.jobs import common, workdir
+from slan_jax.jobs.catalog import make_task, row_maker, training_evaluation
 from slan_jax.jobs.experiment import (
   Experiment,
   input_config,
-  make_task,
   read_tokenizer,
   without_remat,
 )
-from slan_jax.jobs.pretrained import graft, read_weights
-from slan_jax.jobs.scoring import training_evaluation
+from slan_jax.jobs.start import Start, read_start
 from slan_jax.tasks.task import Task
 from slan_jax.training import loop
 from slan_jax.training.checkpoint import Checkpoints
@@ -87,31 +86,36 @@ def _train(experiment, encoder, directory, mesh) -> int:
   )
   state, host = checkpoints.restore_newest(like) or (None, {})
   host = loop.Host(**host)
-  weights = {}
+  begin = Start()
   if state is None:
-    weights = read_weights(experiment, like.params)
+    begin = read_start(experiment, encoder, like.params)
   rows = process_rows(experiment.batch_size, mesh)
   loader = Loader(
-    experiment.data.dir, input_config(experiment, rows), position=host.position
+    experiment.data.dir,
+    input_config(experiment, rows),
+    position=host.position,
+    maker=row_maker(experiment),
   )
   if state is None:
     state = init_state(
       task, optimizer, seed=experiment.seed, ema=ema, mesh=mesh
     )
     state = state._replace(
-      params=graft(state.params, weights),
-      ema=graft(state.ema, weights) if ema else {},
+      params=begin.graft(state.params),
+      ema=begin.graft(state.ema) if ema else {},
     )
   start = int(state.step)
   display = Display(start, experiment.total_steps)
   if start:
     display.say(f"{directory}: going on from step {start}")
-  if weights:
-    display.say(f"Starting from published weights: {', '.join(weights)}")
-    weights.clear()  # they live on the devices now
+  for note in begin.notes:
+    display.say(note)
+  del begin  # its arrays live on in the state
 
   log = Log(directory, start or -1)
-  evaluate = training_evaluation(experiment, task, mesh, directory, log)
+  evaluate = training_evaluation(
+    experiment, encoder, task, mesh, directory, log
+  )
   counted = step
   if experiment.model.remat != "none":  # what is computed twice counts once
     counted = step_of(make_task(without_remat(experiment), encoder))

@@ -11,8 +11,9 @@ import jax
 from slan_jax.evaluation.report import read_report
 from slan_jax.interop import export, load
 from slan_jax.interop.card import model_card
-from slan_jax.jobs import evaluate, workdir
-from slan_jax.jobs.experiment import make_task, read_tokenizer
+from slan_jax.jobs import workdir
+from slan_jax.jobs.catalog import make_task
+from slan_jax.jobs.experiment import read_tokenizer
 from slan_jax.training.config import Mesh
 from slan_jax.training.sharding import make_mesh
 from slan_jax.training.state import abstract_params
@@ -54,13 +55,15 @@ def open_run(
     raise ValueError(
       f"--ema: the run of {directory} kept no average (optimizer.ema_decay=0)"
     )
-  checkpoints = evaluate.open_checkpoints(directory)
-  step = evaluate.choose_step(checkpoints, checkpoint)
+  checkpoints = workdir.open_checkpoints(directory)
+  step = workdir.choose_step(checkpoints, checkpoint)
   config_hash = workdir.config_hash(experiment)
   experiment, encoder = read_tokenizer(experiment)
   # The host's memory holds it, wherever it was trained.
   mesh = make_mesh(Mesh(1, 1, 1), jax.local_devices(backend="cpu")[:1])
   shapes = abstract_params(make_task(experiment, encoder), mesh)
+  # What a downstream task adds to the model is no part of an export.
+  shapes.pop(experiment.task, None)
   part = "ema" if ema else "params"
   training = json.loads(json.dumps(dataclasses.asdict(experiment)))
   paths = sorted(Path(directory).glob("eval/*/metrics.json"), reverse=True)

@@ -16,7 +16,8 @@ from slan_jax.evaluation.files import save_arrays
 from slan_jax.input.text import TextEncoder
 from slan_jax.interop import load
 from slan_jax.jobs import common, pretrained
-from slan_jax.jobs.experiment import Experiment, make_task, read_tokenizer
+from slan_jax.jobs.catalog import make_task
+from slan_jax.jobs.experiment import Experiment, read_tokenizer
 from slan_jax.models.bert import BertEncoder
 
 Tree = Any

@@ -9,6 +9,7 @@ from typing import Any
 from slan_jax.evaluation.files import write_atomically
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.typed import ConfigError, flatten, to_dataclass
+from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.progress import duration
 
 CONFIG = "config.json"
@@ -104,6 +105,46 @@ def read(workdir: Path) -> Experiment:
     raise WorkdirError(f"{path}: {error}") from error
   except (ValueError, KeyError, TypeError) as error:
     raise WorkdirError(f"{path} is damaged ({error!r})") from error
+
+
+def open_checkpoints(directory: Path) -> Checkpoints:
+  """The checkpoints of a run.
+
+  Raises:
+    WorkdirError: there are none.
+  """
+  checkpoints = Checkpoints(directory / CHECKPOINTS, read_only=True)
+  if not checkpoints.steps():
+    raise WorkdirError(
+      f"{directory} has no checkpoint yet; train first (slan-train)"
+    )
+  return checkpoints
+
+
+def choose_step(checkpoints: Checkpoints, name: str) -> int:
+  """Step that "last", "best" or a number names.
+
+  Raises:
+    ValueError: none of these, or no such checkpoint.
+  """
+  steps = checkpoints.steps()
+  if name == "last":
+    return steps[-1]
+  if name == "best":
+    best = checkpoints.best()
+    if best is None:
+      raise ValueError(
+        "checkpoint=best: no checkpoint was scored during training; set "
+        "evaluation.every_steps, or choose one of the steps "
+        f"{', '.join(map(str, steps))}"
+      )
+    return best
+  if not name.isdigit() or int(name) not in steps:
+    raise ValueError(
+      f"checkpoint={name}: choose `last`, `best` or one of the steps "
+      f"{', '.join(map(str, steps))}"
+    )
+  return int(name)
 
 
 def describe(summary: dict[str, Any]) -> str:

@@ -74,6 +74,7 @@ def contrastive_loss(
   ignored: jax.Array,
   soft_targets: float,
   teacher: jax.Array | None = None,
+  matches: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """One direction of Eq. 6, -log p, with row i's positive at key i.
 
@@ -85,12 +86,16 @@ def contrastive_loss(
       another caption of the same image); the positive is never ignored.
     soft_targets: ALBEF's alpha; 0 is the hard target of Eq. 6.
     teacher: [B, P], the EMA encoder's queries, needed when alpha > 0.
+    matches: [B, K] bool, further positives: all of a row share the target
+      evenly, as ALBEF fine-tunes retrieval; None = key i alone.
 
   Returns:
     Sum over the batch and count, float32 scalars.
   """
   rows = query.shape[0]
   positive = jnp.eye(rows, keys.shape[0], dtype=bool)
+  if matches is not None:
+    positive |= matches
   hidden = ignored & ~positive
 
   def log_softmax(features: jax.Array) -> jax.Array:
@@ -98,6 +103,7 @@ def contrastive_loss(
     return jax.nn.log_softmax(jnp.where(hidden, -1e9, logits), axis=-1)
 
   target = positive.astype(jnp.float32)
+  target /= jnp.sum(target, axis=-1, keepdims=True)
   if soft_targets > 0:
     guess = jnp.exp(jax.lax.stop_gradient(log_softmax(teacher)))
     target = soft_targets * guess + (1 - soft_targets) * target

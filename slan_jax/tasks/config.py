@@ -23,6 +23,7 @@ class Objective:
   momentum: bool
   temperature: float
   soft_targets: float
+  image_targets: bool
   mask_rate: float
   lm_smoothing: float
   reg_l1: float

@@ -160,6 +160,10 @@ def _itc(objective, online, teacher, swapped, queue, batch, tau):
   keys = contrastive.key_bank(queue, rows)
   ignored = contrastive.same(batch["image_id"], keys["image_id"])
   ignored |= contrastive.same(batch["text_id"], keys["text_id"])
+  matches = text_matches = None
+  if objective.image_targets:
+    matches = batch["image_id"][:, None] == keys["image_id"][None]
+    text_matches = matches
   text_keys, text_ignored = keys["text"], ignored
   if swapped is not None:
     # Each image also meets its own caption with one word changed.
@@ -167,6 +171,8 @@ def _itc(objective, online, teacher, swapped, queue, batch, tau):
     mine = jnp.eye(image.shape[0], dtype=bool) & ~missing[None]
     text_keys = jnp.concatenate([text_keys, swapped.embedding])
     text_ignored = jnp.concatenate([text_ignored, ~mine], axis=1)
+    if text_matches is not None:
+      text_matches = jnp.pad(text_matches, ((0, 0), (0, mine.shape[1])))
   contrast = functools.partial(
     contrastive.contrastive_loss,
     temperature=tau,
@@ -174,10 +180,18 @@ def _itc(objective, online, teacher, swapped, queue, batch, tau):
   )
   teacher_image, teacher_text = own
   to_text, count = contrast(
-    image, text_keys, ignored=text_ignored, teacher=teacher_image
+    image,
+    text_keys,
+    ignored=text_ignored,
+    teacher=teacher_image,
+    matches=text_matches,
   )
   to_image, _ = contrast(
-    text, keys["image"], ignored=ignored, teacher=teacher_text
+    text,
+    keys["image"],
+    ignored=ignored,
+    teacher=teacher_text,
+    matches=matches,
   )
   return (to_text + to_image, count), jax.lax.stop_gradient(rows)
 

@@ -117,6 +117,23 @@ class Checkpoints:
       )
     return None
 
+  def shapes(self, step: int, part: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays of one field, as a step holds them.
+
+    Args:
+      step: which checkpoint.
+      part: name of a field of `TrainState`.
+
+    Raises:
+      CorruptCheckpointError: what it holds cannot be read.
+    """
+    saved, start = self._saved(step), f"{part}/"
+    return {
+      name.removeprefix(start): tuple(leaf.shape)
+      for name, leaf in saved.items()
+      if name.startswith(start)
+    }
+
   def restore_part(self, step: int, part: str, like: Tree) -> Tree:
     """Reads one field of the state alone, for example `params` or `ema`.
 
@@ -146,12 +163,7 @@ class Checkpoints:
     self._manager.close()
 
   def _restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
-    wanted = named(plain(like))
-    try:
-      with _stray_reads_ignored():
-        saved = flat(self._manager.item_metadata(step)["state"].tree)
-    except Exception as error:
-      raise self._corrupt(step, error) from error
+    wanted, saved = named(plain(like)), self._saved(step)
     for name, leaf in flat(wanted).items():
       there = tuple(saved[name].shape) if name in saved else "missing"
       if there != tuple(leaf.shape):
@@ -175,6 +187,14 @@ class Checkpoints:
         if record["checksums"][name] != value:
           raise ValueError(f"the checksum of {name} does not match")
       return lookup(arrays, like), record["host"]
+    except Exception as error:
+      raise self._corrupt(step, error) from error
+
+  def _saved(self, step: int) -> dict[str, Any]:
+    """Name -> what Orbax knows of each array of a step."""
+    try:
+      with _stray_reads_ignored():
+        return flat(self._manager.item_metadata(step)["state"].tree)
     except Exception as error:
       raise self._corrupt(step, error) from error
 

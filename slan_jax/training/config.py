@@ -13,6 +13,7 @@ class Optimizer:
 
   learning_rate: float
   warmup_steps: int
+  decay: str
   final_fraction: float
   b1: float
   b2: float

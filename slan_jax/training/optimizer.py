@@ -25,14 +25,20 @@ UNDECAYED = re.compile(
   r"(^|/)(bias|scale|gain|mean|var|log_scale|[^/]*temperature)$"
 )
 
+# Share of the way down that is behind, by the share of the steps.
+DECAYS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "linear": lambda done: done,
+  "cosine": lambda done: (1.0 - jnp.cos(jnp.pi * done)) / 2,
+}
+
 
 def make_schedule(
   options: config.Optimizer, total_steps: int
 ) -> Callable[[jax.Array], jax.Array]:
-  """Learning rate of a step: linear up, then linear down.
+  """Learning rate of a step: linear up, then down, linearly or as a cosine.
 
   Args:
-    options: peak, warm-up steps and final fraction of the peak.
+    options: peak, warm-up steps, form of the decay, final fraction of the peak.
     total_steps: optimiser steps of the run.
 
   Returns:
@@ -41,9 +47,13 @@ def make_schedule(
     that ends within its warm-up only rises.
 
   Raises:
-    ValueError: a negative warm-up.
+    ValueError: a negative warm-up, or an unknown form.
   """
   warmup, peak = options.warmup_steps, options.learning_rate
+  if options.decay not in DECAYS:
+    raise ValueError(
+      f"optimizer.decay={options.decay!r}: choose one of {', '.join(DECAYS)}"
+    )
   if warmup < 0:
     raise ValueError(f"optimizer.warmup_steps={warmup} must be at least 0")
   if warmup >= total_steps:
@@ -59,6 +69,7 @@ def make_schedule(
     # The first step already learns: step 0 of a warm-up counts as 1.
     rising = (step + 1.0) / (warmup + 1.0)
     done = jnp.clip((step - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
+    done = DECAYS[options.decay](done)
     falling = 1.0 - (1.0 - options.final_fraction) * done
     return peak * jnp.minimum(rising, falling)
 

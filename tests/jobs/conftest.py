@@ -3,7 +3,7 @@
 import pytest
 
 from data import prepare
-from slan_jax.jobs import evaluate, train
+from slan_jax.jobs import catalog, evaluate, train
 from tests.jobs.light import light_task
 
 
@@ -23,3 +23,6 @@ def light(monkeypatch):
   """Every job of these tests works on the light task."""
   for job in (train, evaluate):
     monkeypatch.setattr(job, "make_task", light_task)
+  for task in catalog.SCORED:
+    entry = catalog.CATALOG[task]._replace(make=light_task)
+    monkeypatch.setitem(catalog.CATALOG, task, entry)

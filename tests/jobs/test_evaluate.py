@@ -36,7 +36,7 @@ def request(directory, **changes) -> Request:
 
 def score(directory, output, wanted) -> dict:
   experiment = workdir.read(directory)
-  checkpoints = evaluate.open_checkpoints(directory)
+  checkpoints = workdir.open_checkpoints(directory)
   return evaluate.evaluate(experiment, checkpoints, wanted, output)
 
 
@@ -88,14 +88,14 @@ def test_untrained_is_what_training_began_with(run, scenes, tmp_path):
 
 
 def test_choice_of_checkpoint(run):
-  checkpoints = evaluate.open_checkpoints(run)
-  assert evaluate.choose_step(checkpoints, "last") == STEPS
-  assert evaluate.choose_step(checkpoints, "best") in checkpoints.steps()
-  assert evaluate.choose_step(checkpoints, "4") == 4
+  checkpoints = workdir.open_checkpoints(run)
+  assert workdir.choose_step(checkpoints, "last") == STEPS
+  assert workdir.choose_step(checkpoints, "best") in checkpoints.steps()
+  assert workdir.choose_step(checkpoints, "4") == 4
   with pytest.raises(ValueError, match=r"checkpoint=5: choose .* 3, 4, 6"):
-    evaluate.choose_step(checkpoints, "5")
+    workdir.choose_step(checkpoints, "5")
   with pytest.raises(ValueError, match="checkpoint=first: choose"):
-    evaluate.choose_step(checkpoints, "first")
+    workdir.choose_step(checkpoints, "first")
 
 
 def test_sizes_of_galleries():
@@ -108,6 +108,6 @@ def test_sizes_of_galleries():
 
 def test_nothing_to_evaluate_is_named(tmp_path):
   with pytest.raises(WorkdirError, match="no checkpoint yet; train first"):
-    evaluate.open_checkpoints(tmp_path)
+    workdir.open_checkpoints(tmp_path)
   with pytest.raises(WorkdirError, match="not the work directory"):
     report.report(tmp_path)

@@ -76,7 +76,7 @@ def test_a_run_is_read_with_its_tokenizer_and_card(run):
 def test_what_a_run_lacks_is_named(run, tmp_path):
   with pytest.raises(ValueError, match="--ema"):
     trained.read_run(run, "last", "float32", ema=True)
-  with pytest.raises(ValueError, match="--checkpoint=77"):
+  with pytest.raises(ValueError, match="checkpoint=77"):
     trained.read_run(run, "77", "float32", ema=False)
   with pytest.raises(ValueError, match="not the work directory"):
     trained.read_run(tmp_path, "last", "float32", ema=False)

@@ -70,7 +70,7 @@ def test_checkpoints_without_configuration_are_refused(tmp_path):
     (None, r"not the work directory of a run"),
     ("{", r"config.json is damaged"),
     ("[]", r"config.json is damaged"),
-    ('{"config": {"seed": 0}}', r"config.json: .* lacks the key total_steps"),
+    ('{"config": {"seed": 0}}', r"config.json: .* lacks the key task"),
   ],
 )
 def test_unreadable_configuration_is_named(tmp_path, content, message):

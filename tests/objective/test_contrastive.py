@@ -39,6 +39,23 @@ def test_ignored_keys_leave_the_sum_but_never_the_positive():
   np.testing.assert_allclose(loss, 0.0, atol=1e-6)
 
 
+def test_matches_share_the_target_even_where_keys_are_passed_over():
+  query = jnp.array([[1.0, 0.0]])
+  keys = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
+  matches = jnp.array([[True, False, True, False]])
+  loss, count = contrastive.contrastive_loss(
+    query,
+    keys,
+    temperature=1.0,
+    ignored=jnp.array([[True, False, True, True]]),
+    soft_targets=0.0,
+    matches=matches,
+  )
+  total = np.log(np.exp([1.0, 0.0, 0.6]).sum())  # the last key is passed over
+  np.testing.assert_allclose(loss, total - (1.0 + 0.6) / 2, rtol=1e-5)
+  assert count == 1
+
+
 def test_soft_targets_mix_the_teacher_in():
   query = jnp.array([[1.0, 0.0]])
   keys = jnp.eye(2)

@@ -34,6 +34,16 @@ def test_schedule_without_warmup_and_with_a_floor():
   np.testing.assert_allclose(rates(options, 4), [2.0, 1.75, 1.5, 1.25, 1.0])
 
 
+def test_a_cosine_falls_slowly_at_both_ends():
+  options = dataclasses.replace(PLAIN, warmup_steps=0, decay="cosine")
+  half = 0.5 + 0.5**1.5  # (1 + cos 45 degrees) / 2
+  np.testing.assert_allclose(
+    rates(options, 4), [1.0, half, 0.5, 1 - half, 0.0], atol=1e-6
+  )
+  with pytest.raises(ValueError, match="decay='step': choose one of linear"):
+    make_schedule(dataclasses.replace(PLAIN, decay="step"), 4)
+
+
 def test_warmup_longer_than_the_run_only_rises(caplog):
   np.testing.assert_allclose(rates(PLAIN, 3), [0.2, 0.4, 0.6, 0.8], atol=1e-6)
   assert "3 steps ends within its warm-up of 4" in caplog.text

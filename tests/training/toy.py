@@ -23,6 +23,7 @@ IN, WIDTH, OUT, QUEUE = 8, 16, 4, 32
 OPTIONS = config.Optimizer(
   learning_rate=0.05,
   warmup_steps=2,
+  decay="linear",
   final_fraction=0.0,
   b1=0.9,
   b2=0.99,

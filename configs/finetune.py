@@ -1,0 +1,79 @@
+"""Downstream tasks: `configs/finetune.py:TASK[,NAME][,preset=PRESET]`.
+
+TASK is a row of TASKS. NAME and PRESET choose the model, and what else is not
+of the task, as in configs/pretrain.py; `scenes` unless told. What the run
+starts from is told on the command line, `--config.init_from.run=DIR`; without,
+it starts at random.
+"""
+
+import ml_collections
+
+from configs import base, pretrain
+
+Values = dict[str, object]
+
+# BLIP's recipes (docs/METHOD.md); the paper gives none for its own. Steps are
+# epochs of the public training sets: retrieval 6 of COCO's 566,747 captions.
+RETRIEVAL: Values = {
+  "batch_size": 256,
+  "total_steps": 13_300,
+  "text.max_length": 35,
+  "model.image_size": 384,
+  "data.crop_scale": (0.5, 1.0),
+  "objective.image_targets": True,
+  "objective.soft_targets": 0.4,
+  "objective.mlm": 0.0,
+  "objective.lm": 0.0,
+  "objective.unimodal_fraction": 0.0,
+  "optimizer.learning_rate": 1e-5,
+  "optimizer.warmup_steps": 0,
+  "optimizer.decay": "cosine",
+  "evaluation.every_steps": 2_217,
+  "evaluation.top_k": 256,
+}
+
+TASKS: dict[str, Values] = {"retrieval": RETRIEVAL}
+
+# What the small models do instead: minutes on two CPU cores.
+SMALL: Values = {
+  "total_steps": 200,
+  "optimizer.learning_rate": 5e-4,
+  "optimizer.warmup_steps": 20,
+  "optimizer.decay": "cosine",
+  "evaluation.every_steps": 100,
+  "evaluation.records": 200,
+  "checkpoint.every_steps": 100,
+}
+SMALL_TASKS: dict[str, Values] = {
+  "retrieval": {
+    "objective.image_targets": True,
+    "objective.mlm": 0.0,
+    "objective.unimodal_fraction": 0.0,
+  },
+}
+
+
+def get_config(argument: str = "retrieval") -> ml_collections.ConfigDict:
+  """The locked configuration of a task and its options.
+
+  Args:
+    argument: "TASK", with ",NAME" and options of configs/pretrain.py behind it.
+
+  Returns:
+    A locked ConfigDict: an unknown key raises.
+
+  Raises:
+    ValueError: unknown task, name, option or preset.
+  """
+  task, *rest = argument.split(",")
+  if task not in TASKS:
+    raise ValueError(
+      f"configs/finetune.py:{argument}: unknown task {task!r}; choose one of "
+      f"{', '.join(TASKS)}"
+    )
+  name = rest.pop(0) if rest and "=" not in rest[0] else "scenes"
+  config = pretrain.get_config(",".join([name, *rest])).unlock()
+  small = name in pretrain.SMALL
+  base.override(config, SMALL | SMALL_TASKS[task] if small else TASKS[task])
+  config.task = task
+  return config.lock()

@@ -1,0 +1,42 @@
+"""Scores image-text retrieval for `slan-eval` and during training."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from slan_jax.evaluation.retrieval_pictures import (
+  retrieval_examples,
+  save_examples,
+)
+from slan_jax.jobs.scoring import Scorer
+from slan_jax.jobs.setting import Score, Setting, Tree
+
+QUERIES = 6  # examples kept for the pictures
+
+
+def open_scorer(setting: Setting) -> Score:
+  """Two-stage retrieval; leaves examples.npz for the pictures."""
+  scorer = Scorer(
+    setting.experiment,
+    setting.task,
+    setting.mesh,
+    setting.split,
+    galleries=setting.galleries,
+  )
+
+  def score(params: Tree, output: Path | None) -> dict[str, Any]:
+    found = scorer.retrieval(params)
+    if output is not None and jax.process_index() == 0:
+      gallery = scorer.gallery
+      examples = retrieval_examples(
+        found.gallery,
+        found.text_to_image,
+        gallery.images,
+        gallery.texts,
+        queries=QUERIES,
+      )
+      save_examples(output / "examples.npz", examples)
+    return found.report
+
+  return score

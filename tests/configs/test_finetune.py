@@ -1,0 +1,39 @@
+"""Fine-tuning: every task on every model, without copies."""
+
+import pytest
+
+from configs import finetune, pretrain
+from slan_jax.jobs.catalog import CATALOG
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.jobs.typed import to_dataclass
+
+
+@pytest.mark.parametrize("task", finetune.TASKS)
+@pytest.mark.parametrize("name", ["vit_l", "scenes"])
+def test_a_task_is_the_model_of_its_name_with_the_recipe(task, name):
+  values = finetune.get_config(f"{task},{name}")
+  plain = pretrain.get_config(name)
+  assert values.task == task and CATALOG[task].maker
+  experiment = to_dataclass(values.to_dict(), Experiment)
+  assert experiment.model.backbone.name == plain.model.backbone.name
+  assert experiment.model.width == plain.model.width
+  assert experiment.objective.mlm == 0.0
+  assert experiment.data.dir == plain.data.dir
+  small = name == "scenes"
+  assert (experiment.model.image_size >= 384) != small
+  assert experiment.optimizer.decay == "cosine"
+  assert experiment.total_steps < plain.total_steps
+
+
+def test_options_reach_the_model():
+  literal = finetune.get_config("retrieval,scenes_hard,preset=paper")
+  assert literal.model.image_size == 128 and not literal.model.word_map.enabled
+  assert finetune.get_config("retrieval,preset=paper").model.image_size == 64
+  assert finetune.get_config("retrieval").objective.image_targets
+
+
+def test_misspelt_tasks_are_refused():
+  with pytest.raises(ValueError, match="unknown task 'retrival'; choose"):
+    finetune.get_config("retrival")
+  with pytest.raises(ValueError, match="unknown name 'scene'"):
+    finetune.get_config("retrieval,scene")
