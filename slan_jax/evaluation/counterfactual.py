@@ -111,27 +111,25 @@ def evaluate_counterfactuals(
   """Scores counterfactual pairs.
 
   Args:
-    predict: holds ground.
-    params: its parameters.
+    predict: holds encode_image and ground.
+    params: their parameters.
     pairs: at least one.
     batching: how they are fed.
 
   Returns:
     protocol, samples, metrics and chance, to join those of grounding.
   """
-  examples, captions = pairs.examples, []
+  examples, scored = pairs.examples, {}
   with evaluator.progress_bar("counterfactuals", batching) as bar:
-    for rows, used in evaluator.batches(len(examples.tokens), batching.size):
-      states = ground(predict, params, examples, rows, batching)
-      for position, row in enumerate(rows[:used]):
-        own, other = (
-          np.asarray(examples.truths[number][0].boxes[0], np.float64)
-          for number in (row, row ^ 1)
-        )
-        state = evaluator.take(states, position)
-        tokens = examples.phrase_tokens[row, 0]
-        captions.append(score_caption(state, tokens, own, other))
-      bar.update(used)
+    for row, states in ground(predict, params, examples, batching):
+      own, other = (
+        np.asarray(examples.truths[number][0].boxes[0], np.float64)
+        for number in (row, row ^ 1)
+      )
+      tokens = examples.phrase_tokens[row, 0]
+      scored[row] = score_caption(states, tokens, own, other)
+      bar.update()
+  captions = [scored[row] for row in range(len(scored))]
   metrics = counterfactual_metrics(captions, _groups(pairs))
   samples = {"counterfactual_pairs": len(pairs.kinds)}
   samples |= {

@@ -89,14 +89,22 @@ def jitted(function: Callable[..., Tree]) -> Callable[..., Tree]:
 
 
 @functools.lru_cache(maxsize=8)
-def _pair_scorer(itm: Callable[..., Tree]) -> Callable[..., Tree]:
-  """Takes each pair's image out of the chunk, then scores the pairs."""
+def paired(function: Callable[..., Tree]) -> Callable[..., Tree]:
+  """Compiles what a predict function says of images of a chunk with texts.
 
-  def score(params, chunk, rows, texts):
+  Args:
+    function: (params, images, *texts), aligned.
+
+  Returns:
+    (params, chunk, rows, *texts), which first takes each pair's image, by its
+    row, out of the chunk.
+  """
+
+  def run(params, chunk, rows, *texts):
     images = jax.tree.map(lambda x: jnp.take(x, rows, 0, mode="clip"), chunk)
-    return itm(params, images, texts)
+    return function(params, images, *texts)
 
-  return jax.jit(score)
+  return jax.jit(run)
 
 
 def encode_texts(
@@ -237,7 +245,7 @@ def score_pairs(
     float32 [I,T]; zero where not wanted.
   """
   logits = np.zeros(wanted.shape, np.float32)
-  score = _pair_scorer(itm)
+  score = paired(itm)
   for chunk in range(len(chunks)):
     rows = chunks.rows(chunk)
     image, text = np.nonzero(wanted[rows])

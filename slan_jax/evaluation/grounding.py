@@ -4,7 +4,7 @@ Axis letters: E examples (an image with one caption), P phrases, N tokens,
 L levels of the region adaptor, R regions, h and w cells of the map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,8 @@ class Examples(NamedTuple):
   """Images with one caption each and the phrases in it.
 
   Attributes:
-    images: uint8 [E,S,S,3], or anything that an int array of rows indexes.
+    images: uint8 [I,S,S,3], or anything that an int array of rows indexes.
+    image: int [E], row of each example's image.
     tokens: int32 [E,N].
     mask: bool [E,N], True on real tokens.
     phrase_tokens: bool [E,P,N], tokens of each phrase.
@@ -37,6 +38,7 @@ class Examples(NamedTuple):
   """
 
   images: Any
+  image: np.ndarray
   tokens: np.ndarray
   mask: np.ndarray
   phrase_tokens: np.ndarray
@@ -52,35 +54,42 @@ def to_xyxy(boxes: np.ndarray) -> np.ndarray:
 
 
 def ground(
-  predict: Predict,
-  params: Tree,
-  examples: Examples,
-  rows: np.ndarray,
-  batching: Batching,
-) -> dict[str, np.ndarray]:
-  """Grounds one batch of examples.
+  predict: Predict, params: Tree, examples: Examples, batching: Batching
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+  """Grounds all examples, those of one image together: it is encoded once.
 
   Args:
-    predict: holds ground.
-    params: its parameters.
+    predict: holds encode_image and ground.
+    params: their parameters.
     examples: the split.
-    rows: int [B] of the examples.
     batching: how they are fed.
 
-  Returns:
-    What ground returns, on the host, leading axis B; `boxes` as xyxy.
+  Yields:
+    Row of an example, and what ground says of it, on the host; `boxes` and
+    `proposals` as xyxy.
   """
-  batch = (
-    np.asarray(examples.images[rows]),
-    examples.tokens[rows],
-    examples.mask[rows],
+  function = evaluator.paired(predict["ground"])
+  count = int(examples.image.max()) + 1
+  chunks = evaluator.ImageChunks(
+    predict, params, examples.images, count, batching
   )
-  function = evaluator.jitted(predict["ground"])
-  states = dict(evaluator.fetch(function(params, *batching.place(batch))))
-  for name in ("boxes", "proposals"):
-    if name in states:
-      states[name] = to_xyxy(states[name])
-  return states
+  for chunk in range(len(chunks)):
+    first = chunks.rows(chunk)[0]
+    place = examples.image - first
+    mine = np.flatnonzero((place >= 0) & (place < batching.size))
+    for batch, used in evaluator.batches(len(mine), batching.size):
+      rows = mine[batch]
+      inputs = (
+        place[rows].astype(np.int32),
+        examples.tokens[rows],
+        examples.mask[rows],
+      )
+      found = function(params, chunks.states(chunk), *batching.place(inputs))
+      states = dict(evaluator.fetch(found))
+      for name in {"boxes", "proposals"} & set(states):
+        states[name] = to_xyxy(states[name])
+      for position, row in enumerate(rows[:used]):
+        yield int(row), evaluator.take(states, position)
 
 
 def score_example(
@@ -135,8 +144,8 @@ def evaluate_grounding(
   """Scores phrase grounding over a split.
 
   Args:
-    predict: holds ground.
-    params: its parameters.
+    predict: holds encode_image and ground.
+    params: their parameters.
     examples: the split.
     batching: how it is fed.
 
@@ -148,15 +157,11 @@ def evaluate_grounding(
   """
   phrases = []
   with evaluator.progress_bar("grounding", batching) as bar:
-    for rows, used in evaluator.batches(len(examples.tokens), batching.size):
-      states = ground(predict, params, examples, rows, batching)
-      for position, row in enumerate(rows[:used]):
-        phrases += score_example(
-          evaluator.take(states, position),
-          examples.phrase_tokens[row],
-          examples.truths[row],
-        )
-      bar.update(used)
+    for row, states in ground(predict, params, examples, batching):
+      phrases += score_example(
+        states, examples.phrase_tokens[row], examples.truths[row]
+      )
+      bar.update()
   metrics = phrase_recall.grounding_metrics(phrases)
   lengths = [
     tokens[: len(truths)].any(axis=-1)
@@ -199,8 +204,8 @@ def take_snapshot(
   """What the model sees in a few examples, for `snapshot.save_snapshot`.
 
   Args:
-    predict: holds ground.
-    params: its parameters.
+    predict: holds encode_image and ground.
+    params: their parameters.
     examples: the few; a phrase without an annotated box has an empty truth.
     captions: their texts.
     phrases: their phrases in words, in the order of `phrase_tokens`.
@@ -210,11 +215,11 @@ def take_snapshot(
   Returns:
     The arrays of a snapshot.
   """
-  parts = [
-    evaluator.take(ground(predict, params, examples, rows, batching), slice(n))
-    for rows, n in evaluator.batches(len(captions), batching.size)
-  ]
-  states = {name: np.concatenate([x[name] for x in parts]) for name in parts[0]}
+  found = dict(ground(predict, params, examples, batching))
+  states = {
+    name: np.stack([found[row][name] for row in range(len(captions))])
+    for name in found[0]
+  }
   most = examples.phrase_tokens.shape[1]
   truth = np.full((len(captions), most, 4), np.nan)
   names = np.full((len(captions), most), "", dtype=object)
@@ -233,7 +238,7 @@ def take_snapshot(
   proposals = states.get("proposals", nothing)
   return {
     "step": np.array(step),
-    "image": np.asarray(examples.images[np.arange(len(captions))]),
+    "image": np.asarray(examples.images[examples.image]),
     "caption": np.array([str(caption) for caption in captions]),
     "phrase": names.astype(str),
     "phrase_scores": np.stack(phrase_scores).astype(np.float32),

@@ -73,7 +73,7 @@ def counterfactual_split(
   source = EvaluationSource(directory, split)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
   examples: list[GroundingExample] = []
-  kinds, encoded, spans = [], [], []
+  kinds, encoded, owners, spans = [], [], [], []
   skipped: Counter[str] = Counter()
   for pair in _read(path, split)[:limit]:
     try:
@@ -93,11 +93,12 @@ def counterfactual_split(
       phrase = grounded(Phrase(text, 0, tuple(span), box[None]), len(objects))
       examples.append(GroundingExample(record.id, caption, [phrase]))
       spans.append(encoder.span_tokens(caption, [span]))
-      encoded.append(record.image)
+      owners.append(len(encoded))
+    encoded.append(record.image)
   if not examples:
     return None
   pictures = image.Pictures(encoded, config.image_size)
-  made = make_split(examples, pictures, spans, skipped, encoder)
+  made = make_split(examples, pictures, owners, spans, skipped, encoder)
   return CounterfactualSplit(made, kinds)
 
 

@@ -50,7 +50,8 @@ class GroundingSplit:
 
   Attributes:
     examples: One per caption that has phrases with boxes.
-    images: Their pictures, indexed by rows.
+    images: Their pictures, each once, indexed by rows.
+    image: [E] int, the row of each example's picture.
     tokens: [E, N] int32, the captions encoded.
     mask: [E, N] bool, True on real tokens.
     phrase_tokens: [E, P, N] bool, tokens of each phrase; P is the largest
@@ -62,6 +63,7 @@ class GroundingSplit:
 
   examples: list[GroundingExample]
   images: image.Pictures
+  image: np.ndarray
   tokens: np.ndarray
   mask: np.ndarray
   phrase_tokens: np.ndarray
@@ -95,7 +97,7 @@ def grounding_split(
   source = EvaluationSource(directory, split)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
   examples: list[GroundingExample] = []
-  encoded, spans = [], []
+  encoded, owners, spans = [], [], []
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
@@ -105,6 +107,7 @@ def grounding_split(
       skipped[str(error)] += 1
       continue
     spoken = record.captions[:1] if captions == "first" else record.captions
+    before = len(examples)
     for place, caption in enumerate(spoken):
       named = [phrase for phrase in phrases if phrase.caption == place]
       boxed = [phrase for phrase in named if len(phrase.boxes)]
@@ -113,17 +116,20 @@ def grounding_split(
         tokens = encoder.span_tokens(caption, [p.span for p in boxed])
         named = [grounded(phrase, len(boxes)) for phrase in boxed]
         examples.append(GroundingExample(record.id, caption, named))
-        encoded.append(record.image)
+        owners.append(len(encoded))
         spans.append(tokens)
+    if len(examples) > before:
+      encoded.append(record.image)
   if not examples:
     raise InputError(f"{directory}: split {split!r} has no phrases with boxes")
   pictures = image.Pictures(encoded, config.image_size)
-  return make_split(examples, pictures, spans, +skipped, encoder)
+  return make_split(examples, pictures, owners, spans, +skipped, encoder)
 
 
 def make_split(
   examples: list[GroundingExample],
   images: image.Pictures,
+  owners: list[int],
   spans: list[np.ndarray],
   skipped: Counter[str],
   encoder: TextEncoder,
@@ -132,7 +138,8 @@ def make_split(
 
   Args:
     examples: At least one.
-    images: The picture of each.
+    images: Their pictures, each once.
+    owners: The row of each example's picture.
     spans: [P', N] bool of each, the tokens of its phrases.
     skipped: What was left out.
     encoder: The tokenizer.
@@ -144,6 +151,7 @@ def make_split(
   return GroundingSplit(
     examples=examples,
     images=images,
+    image=np.array(owners),
     tokens=texts.ids,
     mask=texts.mask,
     phrase_tokens=_stacked(spans),

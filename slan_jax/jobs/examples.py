@@ -1,7 +1,6 @@
 """Splits of the input wing as evaluation takes them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,22 +15,15 @@ from slan_jax.input.grounding import GroundingSplit
 WORDS = 4  # words drawn for a caption without annotated phrases
 
 
-class _Rows:
-  """Some rows of what an array of rows indexes."""
-
-  def __init__(self, images: Any, rows: Sequence[int]):
-    self._images, self._rows = images, np.asarray(rows)
-
-  def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-    return self._images[self._rows[rows]]
-
-
 def phrase_examples(split: GroundingSplit, rows: Sequence[int]) -> Examples:
   """Rows of a split whose phrases are annotated, as evaluation takes them."""
   chosen = [split.examples[row] for row in rows]
   return Examples(
-    _Rows(split.images, rows),
-    *(array[rows] for array in (split.tokens, split.mask, split.phrase_tokens)),
+    split.images,
+    *(
+      array[rows]
+      for array in (split.image, split.tokens, split.mask, split.phrase_tokens)
+    ),
     [
       [Truth(p.boxes, p.size, p.objects, p.kinds) for p in e.phrases]
       for e in chosen
@@ -56,6 +48,7 @@ def word_examples(
   nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
   examples = Examples(
     gallery.images,
+    gallery.text_image[rows],
     gallery.tokens[rows],
     gallery.mask[rows],
     np.stack([tokens for _, tokens in found]),

@@ -164,9 +164,12 @@ class Predictor:
 
   def ground(self, path: Path, words: Words) -> dict[str, np.ndarray]:
     """What `ground` of slan_jax.tasks.grounding returns, for one image."""
-    function = evaluator.jitted(self.predict["ground"])
-    image = self.pictures([path])
-    found = function(self.params, image, words.tokens, words.mask)
+    encode, ground = (
+      evaluator.jitted(self.predict[name])
+      for name in ("encode_image", "ground")
+    )
+    image = encode(self.params, self.pictures([path]))
+    found = ground(self.params, image, words.tokens, words.mask)
     return {name: np.asarray(value)[0] for name, value in found.items()}
 
   def snapshot(

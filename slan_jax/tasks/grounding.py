@@ -19,18 +19,24 @@ Grounded = dict[str, jax.Array]
 
 
 def predictions(model: Slan) -> dict[str, Callable]:
-  """`ground`: (params, image, text, text_mask) -> regions and scores."""
+  """`ground`: (params, images, text, text_mask) -> regions and scores."""
   return {"ground": functools.partial(_ground, model)}
 
 
 def _ground(
   model: Slan,
   params: Any,
-  image: jax.Array,
+  images: ImageState,
   text: jax.Array,
   text_mask: jax.Array,
 ) -> Grounded:
   """Locates a caption's words.
+
+  Args:
+    model: the model.
+    params: of the task.
+    images: B encoded images: those of several captions are encoded once.
+    text: [B, N] int32. text_mask: [B, N] bool, real tokens.
 
   Returns:
     boxes [B, L+1, R, 4] cxcywh in [0, 1]; region_mask [B, R]; scores
@@ -40,7 +46,6 @@ def _ground(
     [B, Q], the saliency before the region filter.
   """
   call = functools.partial(model.apply, {"params": params["slan"]})
-  images = call(image, method="encode_image")
   texts = call(text, text_mask, method="encode_text")
   located = call(images, texts, method="locate")
   found = {

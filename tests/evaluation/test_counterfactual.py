@@ -36,9 +36,11 @@ def pairs(words, kinds):
   truths = [
     [Truth(np.array([box]), "large", 2)] for _ in words for box in (LEFT, RIGHT)
   ]
-  images = np.zeros((len(tokens), 2, 2, 3), np.uint8)
+  images = np.zeros((len(words), 2, 2, 3), np.uint8)
+  image = np.arange(len(tokens)) // 2
   mask = np.ones_like(tokens, bool)
-  return Pairs(grounding.Examples(images, tokens, mask, spans, truths), kinds)
+  found = grounding.Examples(images, image, tokens, mask, spans, truths)
+  return Pairs(found, kinds)
 
 
 def run(size=3):
@@ -47,7 +49,7 @@ def run(size=3):
     ["colour", "size", "size", "colour", "relation"],
   )
   return counterfactual.evaluate_counterfactuals(
-    {"ground": ground},
+    {"encode_image": lambda params, images: images, "ground": ground},
     {},
     made,
     batching=evaluator.Batching(size, 1, progress=False),

@@ -16,6 +16,10 @@ CORNERS = np.array(
 )
 
 
+def encode_image(params, images):
+  return images
+
+
 def ground(params, images, tokens, mask):
   """Token n likes quadrant `tokens[n] + level`; the last region is dropped."""
   count, length = tokens.shape
@@ -48,15 +52,18 @@ def examples():
     [no_box, truth(0)],
   ]
   return grounding.Examples(
-    np.zeros((3, 2, 2, 3), np.uint8), tokens, np.ones((3, 2), bool), spans,
-    truths,
+    np.zeros((2, 2, 2, 3), np.uint8), np.array([0, 1, 0]), tokens,
+    np.ones((3, 2), bool), spans, truths,
   )  # fmt: skip
 
 
 def run(size):
   batching = evaluator.Batching(size, 1, progress=False)
   return grounding.evaluate_grounding(
-    {"ground": ground}, {}, examples(), batching=batching
+    {"encode_image": encode_image, "ground": ground},
+    {},
+    examples(),
+    batching=batching,
   )
 
 
@@ -98,8 +105,9 @@ def test_snapshot_holds_what_pictures_need(tmp_path):
 
   for function, proposals in ((ground, 0), (proposing, 4)):
     arrays = grounding.take_snapshot(
-      {"ground": function}, {}, examples(), captions=["a b", "c d", "b a"],
-      phrases=[["a", "b"], ["c", "d"], ["b"]], step=5,
+      {"encode_image": encode_image, "ground": function}, {}, examples(),
+      captions=["a b", "c d", "b a"], phrases=[["a", "b"], ["c", "d"], ["b"]],
+      step=5,
       batching=evaluator.Batching(2, 1, progress=False),
     )  # fmt: skip
     snapshot.save_snapshot(tmp_path, arrays)

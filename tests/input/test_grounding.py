@@ -50,15 +50,17 @@ def test_every_caption_with_boxes_is_an_example(tmp_path):
 
 
 def test_arrays_belong_to_the_examples(tmp_path):
-  made = split(tmp_path, [two_captions()])
-  assert made.phrase_tokens.shape == (2, 1, 12)
+  made = split(tmp_path, [two_captions("x"), two_captions("y")])
+  assert made.phrase_tokens.shape == (4, 1, 12)
   for row, text in enumerate(("a red dog", "two dogs")):
     inside = made.tokens[row][made.phrase_tokens[row, 0]]
     assert made.encoder.decode(inside) == text
     assert made.encoder.decode(made.tokens[row]) == made.examples[row].caption
   assert (made.mask == (made.tokens != 0)).all()
-  assert made.images[np.array([0, 1])].shape == (2, 16, 16, 3)
-  np.testing.assert_array_equal(made.images[0], made.images[1])
+  # A picture is kept once for all of its captions.
+  assert made.image.tolist() == [0, 0, 1, 1]
+  assert made.images[made.image].shape == (4, 16, 16, 3)
+  assert len(made.images) == 2
 
 
 def test_first_captions_and_first_records(tmp_path):

@@ -11,7 +11,7 @@ from slan_jax.interop import exported, verify
 from slan_jax.jobs.typed import to_dataclass
 from slan_jax.models import config, pyramid, resnet, vit
 from slan_jax.models.slan import Slan
-from slan_jax.tasks import grounding
+from slan_jax.tasks import grounding, retrieval
 from slan_torch import SLANModel, neighbours
 from slan_torch import pyramid as torch_pyramid
 from slan_torch import vit as torch_vit
@@ -79,8 +79,9 @@ def test_grounding_agrees(argument):
   cfg = pair.config(argument)
   tree = pair.params(cfg)
   images, ids, mask = pair.inputs(cfg)
+  encode = jax.jit(retrieval.predictions(Slan(cfg))["encode_image"])
   ours = jax.jit(grounding.predictions(Slan(cfg))["ground"])(
-    tree, images, ids, mask
+    tree, encode(tree, images), ids, mask
   )
   model = pair.torch_model(cfg, tree)
   with torch.no_grad():

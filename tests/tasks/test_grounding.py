@@ -12,7 +12,8 @@ def test_predictions_fit_their_contract(argument):
   params, _ = jax.jit(task.init)(jax.random.key(0))
   batch = small_batch(task)
   ids, mask = batch["text"], batch["text_mask"]
-  found = jax.jit(task.predict["ground"])(params, batch["image"], ids, mask)
+  images = jax.jit(task.predict["encode_image"])(params, batch["image"])
+  found = jax.jit(task.predict["ground"])(params, images, ids, mask)
   assert found["boxes"].shape == (4, 4, 3, 4)
   assert found["scores"].shape == (4, 4, 3, LENGTH)
   assert found["map"].shape[-1] == LENGTH
