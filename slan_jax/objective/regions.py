@@ -1,6 +1,6 @@
 """Losses of the regions: Eq. 3 and the saliency's.
 
-Axes: B batch, R regions. Boxes are cxcywh in [0, 1] of the image.
+Axes: B batch, R regions, P phrases. Boxes are cxcywh in [0, 1] of the image.
 """
 
 import jax
@@ -36,6 +36,28 @@ def regression_loss(
   )
   loss = l1 * distance + giou * (1 - overlap)
   return jnp.sum(jnp.where(mask, loss, 0.0)), jnp.float32(boxes.shape[0])
+
+
+LEAST_FIT = 0.02  # below it no region lies on what a phrase names
+
+
+def saliency_target(fit: jax.Array, mask: jax.Array) -> jax.Array:
+  """How salient a region ought to be: its best fit, relative to its rivals.
+
+  Each phrase counts from its best region, so that it keeps one: small objects
+  are fitted worse than large ones, and would be filtered out.
+
+  Args:
+    fit: [B, R, P] in [0, 1], how well regions fit phrases.
+    mask: [B, P] bool, phrases that exist.
+
+  Returns:
+    [B, R] in [0, 1], without a gradient.
+  """
+  best = jnp.max(fit, axis=1, keepdims=True)
+  share = fit / jnp.maximum(best, LEAST_FIT)
+  share = jnp.max(jnp.where(mask[:, None], share, 0.0), axis=-1)
+  return jax.lax.stop_gradient(share)
 
 
 def saliency_loss(

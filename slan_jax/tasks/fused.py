@@ -156,9 +156,6 @@ def _saliency_term(online):
   fit = online.call(
     online.image, online.text, proposals["boxes"], method="box_fit"
   )
-  valid = online.text.phrases["mask"][:, None]
-  best = jnp.max(jnp.where(valid, fit, 0.0), axis=-1)
+  target = regions.saliency_target(fit, online.text.phrases["mask"])
   logit = proposals["saliency_logit"]
-  return regions.saliency_loss(
-    logit, jax.lax.stop_gradient(best), jnp.ones(logit.shape, bool)
-  )
+  return regions.saliency_loss(logit, target, jnp.ones(logit.shape, bool))

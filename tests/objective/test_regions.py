@@ -29,6 +29,17 @@ def test_equal_boxes_cost_nothing_but_without_the_stop_target_follows():
   assert jax.grad(cost)(moved)[0, 0, 0] > 0
 
 
+def test_every_phrase_keeps_its_best_region_however_small():
+  # Phrase 0 is large and fitted well, 1 small and fitted badly; 2 is padding.
+  fit = jnp.array([[[0.8, 0.0, 1.0], [0.4, 0.1, 1.0], [0.0, 0.05, 1.0]]])
+  mask = jnp.array([[True, True, False]])
+  target = regions.saliency_target(fit, mask)
+  np.testing.assert_allclose(target, [[1.0, 1.0, 0.5]], rtol=1e-6)
+  # What no region fits gives no region a claim, and nothing divides by zero.
+  np.testing.assert_array_equal(regions.saliency_target(0 * fit, mask), 0.0)
+  np.testing.assert_array_equal(regions.saliency_target(fit, mask & False), 0.0)
+
+
 def test_saliency_loss_has_its_minimum_at_the_target():
   target = jnp.array([[0.3]])
   mask = jnp.ones((1, 1), bool)
