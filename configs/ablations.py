@@ -147,6 +147,10 @@ TABLES = {
         "a box fits by outline alone, not by the share of the peak",
         {"model.word_map.peak_sharpness": 0.0},
       ),
+      "no_places": Row(
+        "words around a phrase say nothing of its place",
+        {"model.word_map.place_bound": 0.0},
+      ),
       "learned_scale": Row(
         "p_w, p_h per level in place of the soft extent; boxes pass gradients, "
         "else these would learn nothing",

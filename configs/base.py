@@ -188,6 +188,10 @@ def _model() -> ml_collections.ConfigDict:
     stride=8,  # pixels per cell (nearest backbone map)
     phrases=8,  # phrases read per caption
     phrase_window=4,  # tokens of a phrase: its head and those to its left
+    # What the words around a phrase ("on the left", "above a star") say of its
+    # place: a slope over the image side of at most this, per axis, added to the
+    # cosine; 0 = nothing.
+    place_bound=0.0,
     # Similarity spreads to places that are alike: in "features" of the finest
     # backbone map, in "appearance" (mean colour, -1..1); "none" = it does not.
     affinity="none",

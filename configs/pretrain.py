@@ -56,6 +56,7 @@ GROUNDED = {
   "model.adaptor.refine": "add",
   "model.adaptor.assignment": "mutual",
   "model.word_map.enabled": True,
+  "model.word_map.place_bound": 0.3,
   "model.word_map.affinity": "features",
   "model.word_map.competition": 3.0,
   "model.word_map.peak_sharpness": 15.0,

@@ -28,7 +28,7 @@ _MODEL = {
   "sampling_ratio order words similarity temperature swap_axes pitch size "
   "min_size differentiable_boxes fusion heads refine assignment "
   "extent_threshold extent_softness move_threshold centre_decay",
-  "word_map": "enabled width stride phrases phrase_window affinity "
+  "word_map": "enabled width stride phrases phrase_window place_bound affinity "
   "affinity_scale affinity_distance affinity_window affinity_upsample "
   "competition peak_sharpness",
   "heads": "embed_dim evidence",

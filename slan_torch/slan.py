@@ -37,7 +37,8 @@ class ImageState(NamedTuple):
     regions: after the filter: boxes [B, R, 4], embeddings [B, R, D], score
       and mask and index [B, R].
     pyramid: F_1..F_L, each [B, H_i, W_i, D].
-    word_map: [B, h, w, E'] unit vectors, or None.
+    word_map: [B, h, w, E'] unit vectors, places behind them if configured, or
+      None.
     affinity: [B, J, h, n, w, n] of `affinity.neighbour_weights`, or None.
     v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
   """
@@ -138,6 +139,8 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
+      if cfg.word_map.place_bound:
+        words = word_map.with_places(words)
       weights = self._affinity(pixels, maps, low)
     cls = _masked_mean(regions["embeddings"], regions["mask"])
     embedding = l2_normalize(self.image_projection(cls))
@@ -209,7 +212,8 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     if not self.cfg.word_map.enabled:
       return None
     content = word_map.content_tokens(ids, mask, self.cfg.text.function_ids)
-    return self.phrases(self.text.embeddings.word(ids), content)
+    inner = word_map.inner_tokens(mask)
+    return self.phrases(self.text.embeddings.word(ids), content, inner)
 
   def phrase_maps(
     self, image: ImageState, text: TextState

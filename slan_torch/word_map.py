@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slan_torch.layers import l2_normalize
+from slan_torch.layers import Linear32, l2_normalize
+
+# Tokens before and after a phrase that may tell where it is: "to the left of a"
+# and "on the left".
+BEFORE, AFTER = 4, 4
 
 
 class WordMap(nn.Module):
@@ -28,6 +32,22 @@ class WordMap(nn.Module):
     x = self.input(low)
     x = x + self.down(F.gelu(self.up(self.norm(x))))
     return l2_normalize(self.out(x))
+
+
+def with_places(cells: Tensor) -> Tensor:
+  """Adds x and y in [-1, 1] to map vectors: [B, h, w, C] -> [B, h, w, C + 2].
+
+  The product with a phrase's vector then holds what the words around the
+  phrase say of its place, as a slope over the image.
+  """
+  batch, height, width, _ = cells.shape
+  y, x = (
+    (2 * torch.arange(n, dtype=cells.dtype, device=cells.device) + 1) / n - 1
+    for n in (height, width)
+  )
+  y, x = torch.meshgrid(y, x, indexing="ij")
+  grid = torch.stack([x, y], -1).expand(batch, -1, -1, -1)
+  return torch.cat([cells, grid], -1)
 
 
 class Compose(nn.Module):
@@ -49,16 +69,23 @@ class Phrases(nn.Module):
     super().__init__()
     self.cfg = cfg
     self.compose = Compose(cfg.phrase_window, width, cfg.width)
+    if cfg.place_bound:
+      self.place_in = Compose(BEFORE + AFTER, width, cfg.width)
+      self.place_out = Linear32(cfg.width, 2, bias=False)
 
-  def forward(self, embeddings: Tensor, content: Tensor) -> dict[str, Tensor]:
+  def forward(
+    self, embeddings: Tensor, content: Tensor, inner: Tensor
+  ) -> dict[str, Tensor]:
     """Composes the words of each phrase, each weighed by its place.
 
     Args:
       embeddings: [B, N, D] word embeddings, without context or position.
       content: [B, N] bool, as `content_tokens` returns it.
+      inner: [B, N] bool, as `inner_tokens` returns it.
 
     Returns:
-      vectors: [B, P, width] float32, unit length (zero where none);
+      vectors: [B, P, width] float32, unit length (zero where none); with
+      `place_bound`, [B, P, width + 2], a slope along x and y behind it;
       head: [B, P] token of the phrase's last word; mask: [B, P] bool.
     """
     head, mask = phrase_heads(content, self.cfg.phrases)
@@ -71,7 +98,28 @@ class Phrases(nn.Module):
     rows = torch.arange(len(head), device=head.device)[:, None, None]
     words = embeddings[rows, place].masked_fill(~inside[..., None], 0.0)
     vectors = l2_normalize(self.compose(words))
+    if self.cfg.place_bound:
+      first = head + 1 - inside.sum(-1)
+      slope = self._slope(embeddings, inner, first, head)
+      slope = slope.masked_fill(~mask[..., None], 0.0)
+      vectors = torch.cat([vectors, slope], -1)
     return {"vectors": vectors, "head": head, "mask": mask}
+
+  def _slope(
+    self, embeddings: Tensor, inner: Tensor, first: Tensor, last: Tensor
+  ) -> Tensor:
+    """What the words around a phrase say of its place: [B, P, 2] float32."""
+    device = inner.device
+    back = first[..., None] - 1 - torch.arange(BEFORE, device=device)
+    onward = last[..., None] + 1 + torch.arange(AFTER, device=device)
+    index = torch.cat([back, onward], -1)
+    clipped = index.clamp(0, inner.shape[1] - 1)
+    exists = inner.gather(1, clipped.flatten(1)).view_as(index)
+    exists &= index == clipped
+    rows = torch.arange(len(inner), device=device)[:, None, None]
+    words = embeddings[rows, clipped].masked_fill(~exists[..., None], 0.0)
+    slope = self.place_out(F.gelu(self.place_in(words)))
+    return self.cfg.place_bound * slope.tanh()
 
 
 def content_tokens(

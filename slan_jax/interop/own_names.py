@@ -76,7 +76,8 @@ dense  image_projection text_projection matching
 dense  query_projection evidence
 dense  word_map/in word_map/up word_map/down word_map/out
 norm   word_map/norm
-kernel phrases/compose
+kernel phrases/compose phrases/place_in
+dense  phrases/place_out
 array  locator/level_{s}/log_scale
 """)
 

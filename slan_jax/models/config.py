@@ -196,6 +196,7 @@ class WordMap:
   stride: int
   phrases: int
   phrase_window: int
+  place_bound: float
   affinity: str
   affinity_scale: float
   affinity_distance: float

@@ -32,7 +32,8 @@ class ImageState(NamedTuple):
     regions: after the filter: boxes [B, R, 4], embeddings [B, R, D], score
       and mask and index [B, R].
     pyramid: F_1..F_L.
-    word_map: [B, h, w, E'] unit vectors, or None.
+    word_map: [B, h, w, E'] unit vectors, places behind them if configured, or
+      None.
     affinity: [B, J, h, n, w, n] of `affinity.neighbour_weights`, or None.
     v: [B, h, w, D] global map. embedding: [B, E] unit v_cls for ITC.
   """
@@ -115,6 +116,8 @@ class Slan(nn.Module):
     words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
+      if cfg.word_map.place_bound:
+        words = word_map.with_places(words)
       weights = self._affinity(pixels, maps, low)
     weight = regions["mask"].astype(jnp.float32)[..., None]
     kept = regions["embeddings"].astype(jnp.float32) * weight
@@ -210,7 +213,8 @@ class Slan(nn.Module):
     if not self.cfg.word_map.enabled:
       return None
     content = word_map.content_tokens(ids, mask, self.cfg.text.function_ids)
-    return self.phrases(self.text.table()[ids], content)
+    inner = word_map.inner_tokens(mask)
+    return self.phrases(self.text.table()[ids], content, inner)
 
   def phrase_maps(
     self, image: ImageState, text: TextState

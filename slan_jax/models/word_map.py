@@ -16,6 +16,10 @@ import jax.numpy as jnp
 from slan_jax.models import config
 from slan_jax.models.layers import gelu, l2_normalize
 
+# Tokens before and after a phrase that may tell where it is: "to the left of a"
+# and "on the left".
+BEFORE, AFTER = 4, 4
+
 
 class WordMap(nn.Module):
   """Unit vectors of the low-level map, without any top-down path."""
@@ -33,6 +37,20 @@ class WordMap(nn.Module):
     return l2_normalize(nn.Dense(self.width, dtype=self.dtype, name="out")(x))
 
 
+def with_places(cells: jax.Array) -> jax.Array:
+  """Adds x and y in [-1, 1] to map vectors: [B, h, w, C] -> [B, h, w, C + 2].
+
+  The product with a phrase's vector then holds what the words around the
+  phrase say of its place, as a slope over the image.
+  """
+  batch, height, width, _ = cells.shape
+  y = (2 * jnp.arange(height, dtype=cells.dtype) + 1) / height - 1
+  x = (2 * jnp.arange(width, dtype=cells.dtype) + 1) / width - 1
+  grid = jnp.stack(jnp.meshgrid(x, y), axis=-1)
+  grid = jnp.broadcast_to(grid[None], (batch, height, width, 2))
+  return jnp.concatenate([cells, grid], axis=-1)
+
+
 class Phrases(nn.Module):
   """One unit vector per noun phrase, from static word embeddings."""
 
@@ -41,16 +59,18 @@ class Phrases(nn.Module):
 
   @nn.compact
   def __call__(
-    self, embeddings: jax.Array, content: jax.Array
+    self, embeddings: jax.Array, content: jax.Array, inner: jax.Array
   ) -> dict[str, jax.Array]:
     """Composes the words of each phrase, each weighed by its place.
 
     Args:
       embeddings: [B, N, D] word embeddings, without context or position.
       content: [B, N] bool, as `content_tokens` returns it.
+      inner: [B, N] bool, as `inner_tokens` returns it.
 
     Returns:
-      vectors: [B, P, width] float32, unit length (zero where none);
+      vectors: [B, P, width] float32, unit length (zero where none); with
+      `place_bound`, [B, P, width + 2], a slope along x and y behind it;
       head: [B, P] int32, token of the phrase's last word; mask: [B, P] bool.
     """
     head, mask = phrase_heads(content, self.cfg.phrases)
@@ -68,7 +88,44 @@ class Phrases(nn.Module):
       self.cfg.width, axis=(-2, -1), dtype=self.dtype, use_bias=False,
       name="compose",
     )(words)  # fmt: skip
-    return {"vectors": l2_normalize(vectors), "head": head, "mask": mask}
+    vectors = l2_normalize(vectors)
+    if self.cfg.place_bound:
+      first = head + 1 - jnp.sum(inside, axis=-1)
+      slope = self._slope(embeddings, inner, first, head)
+      slope = jnp.where(mask[..., None], slope, 0.0)
+      vectors = jnp.concatenate([vectors, slope], axis=-1)
+    return {"vectors": vectors, "head": head, "mask": mask}
+
+  def _slope(
+    self,
+    embeddings: jax.Array,
+    inner: jax.Array,
+    first: jax.Array,
+    last: jax.Array,
+  ) -> jax.Array:
+    """What the words around a phrase say of its place: [B, P, 2] float32.
+
+    They are read together, for "left of a star" and "on the left and a star"
+    differ. No words, no slope; and none before training.
+    """
+    back = first[..., None] - 1 - jnp.arange(BEFORE)[None, None]
+    onward = last[..., None] + 1 + jnp.arange(AFTER)[None, None]
+    index = jnp.concatenate([back, onward], axis=-1)
+    clipped = jnp.clip(index, 0, inner.shape[1] - 1)
+    exists = jnp.take_along_axis(inner[:, None], clipped, axis=-1)
+    exists &= index == clipped
+    rows = jnp.arange(inner.shape[0])[:, None, None]
+    words = embeddings[rows, clipped].astype(self.dtype)
+    words = jnp.where(exists[..., None], words, 0)
+    hidden = nn.DenseGeneral(
+      self.cfg.width, axis=(-2, -1), dtype=self.dtype, use_bias=False,
+      name="place_in",
+    )(words)  # fmt: skip
+    slope = nn.Dense(
+      2, use_bias=False, kernel_init=nn.initializers.zeros, name="place_out",
+      dtype=jnp.float32,
+    )(gelu(hidden))  # fmt: skip
+    return self.cfg.place_bound * jnp.tanh(slope)
 
 
 def content_tokens(

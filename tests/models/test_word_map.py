@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,13 +27,20 @@ def test_a_text_of_function_words_still_has_a_phrase():
   assert content.tolist() == [[False, True, True, False, False]]
 
 
-def phrase_vectors(ids):
+def phrase_vectors(ids, place_bound=0.0):
+  """Vectors of a random module that has already learned a slope."""
   cfg, _ = small_config()
-  module = word_map.Phrases(cfg.word_map, jnp.float32)
+  cfg = dataclasses.replace(cfg.word_map, place_bound=place_bound)
+  module = word_map.Phrases(cfg, jnp.float32)
   table = jax.random.normal(jax.random.key(1), (20, 16))
   content = word_map.content_tokens(ids, ids > 0, FUNCTION)
-  params = module.init(jax.random.key(0), table[ids], content)
-  return module.apply(params, table[ids], content)["vectors"]
+  inputs = table[ids], content, word_map.inner_tokens(ids > 0)
+  params = module.init(jax.random.key(0), *inputs)
+  if place_bound:
+    out = params["params"]["place_out"]
+    assert not out["kernel"].any()  # no slope before training
+    out["kernel"] = jax.random.normal(jax.random.key(2), out["kernel"].shape)
+  return module.apply(params, *inputs)["vectors"]
 
 
 def test_a_phrase_vector_reads_its_own_words_only():
@@ -44,6 +53,27 @@ def test_a_phrase_vector_reads_its_own_words_only():
   # "and" lies between the phrases and in the window of the second.
   conjunction = phrase_vectors(IDS.at[0, 5].set(6))
   np.testing.assert_allclose(conjunction, base, atol=1e-6)
+
+
+def test_words_around_a_phrase_slope_its_place_and_no_more():
+  alone = jnp.array([[2, 8, 9, 3, 0, 0, 0, 0, 0, 0]])
+  np.testing.assert_array_equal(phrase_vectors(alone, 0.3)[0, 0, -2:], 0.0)
+  base, other = (phrase_vectors(ids, 0.3) for ids in (IDS, IDS.at[0, 5].set(6)))
+  np.testing.assert_allclose(base[..., :-2], other[..., :-2], atol=1e-6)
+  changed = jnp.abs(base[0, :2, -2:] - other[0, :2, -2:]).max(-1)
+  assert (changed > 1e-3).all()  # "and" stands near both
+  slope = jnp.abs(base[0, :2, -2:])
+  assert ((slope > 0) & (slope <= 0.3)).all()
+
+
+def test_a_slope_moves_the_maximum_to_the_side_that_is_told():
+  cells = word_map.with_places(jnp.ones((1, 2, 4, 1)))
+  left = jnp.array([1.0, -0.3, 0.0])  # cosine 1, falls by .6 from left to right
+  similarity = (cells @ left)[0]
+  np.testing.assert_allclose(similarity[:, 0], 1 + 0.3 * 0.75, rtol=1e-6)
+  np.testing.assert_allclose(similarity[:, 3], 1 - 0.3 * 0.75, rtol=1e-6)
+  below = jnp.array([1.0, 0.0, 0.3])
+  np.testing.assert_allclose((cells @ below)[0, 1], 1 + 0.3 * 0.5, rtol=1e-6)
 
 
 def test_all_padding_gives_no_phrase_and_no_nan():
