@@ -225,14 +225,17 @@ class SLANModel(Pretrained, Captioner, nn.Module):
       phrase's own map and to the other phrases [B, H, W, P]; the latter passes
       no gradient.
     """
-    raw = torch.einsum(
-      "bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"]
-    )
-    cfg, cells = self.cfg.word_map, raw.detach()
+    cfg, vectors = self.cfg.word_map, text.phrases["vectors"]
+    raw = torch.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
+    slope, cells = None, raw.detach()
+    if cfg.place_bound:
+      slope = vectors[..., cfg.width :].detach()
+      grid = word_map.places(*raw.shape[1:3], raw.device)
+      cells = cells - torch.einsum("hwc,bpc->bhwp", grid, slope)
     maps = cells
     if image.affinity is not None:
       maps = affinity.spread(cells, image.affinity)
-    maps = word_map.relative(maps, cells)
+    maps = word_map.relative(maps, cells, slope)
     return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
 
   def locate(self, image: ImageState, text: TextState) -> Located:

@@ -15,6 +15,7 @@ from slan_torch.layers import Linear32, l2_normalize
 # Tokens before and after a phrase that may tell where it is: "to the left of a"
 # and "on the left".
 BEFORE, AFTER = 4, 4
+MOST_RISE = 5.0  # of the exponent of a slope over a nearly flat map
 
 
 class WordMap(nn.Module):
@@ -34,6 +35,15 @@ class WordMap(nn.Module):
     return l2_normalize(self.out(x))
 
 
+def places(height: int, width: int, device: torch.device) -> Tensor:
+  """x and y of every cell's centre in [-1, 1]: [h, w, 2] float32."""
+  y, x = (
+    (2 * torch.arange(n, device=device) + 1) / n - 1 for n in (height, width)
+  )
+  y, x = torch.meshgrid(y, x, indexing="ij")
+  return torch.stack([x, y], -1)
+
+
 def with_places(cells: Tensor) -> Tensor:
   """Adds x and y in [-1, 1] to map vectors: [B, h, w, C] -> [B, h, w, C + 2].
 
@@ -41,13 +51,8 @@ def with_places(cells: Tensor) -> Tensor:
   phrase say of its place, as a slope over the image.
   """
   batch, height, width, _ = cells.shape
-  y, x = (
-    (2 * torch.arange(n, dtype=cells.dtype, device=cells.device) + 1) / n - 1
-    for n in (height, width)
-  )
-  y, x = torch.meshgrid(y, x, indexing="ij")
-  grid = torch.stack([x, y], -1).expand(batch, -1, -1, -1)
-  return torch.cat([cells, grid], -1)
+  grid = places(height, width, cells.device).to(cells.dtype)
+  return torch.cat([cells, grid.expand(batch, -1, -1, -1)], -1)
 
 
 class Compose(nn.Module):
@@ -164,12 +169,18 @@ def phrase_heads(content: Tensor, count: int) -> tuple[Tensor, Tensor]:
   return index.masked_fill(~mask, 0), mask
 
 
-def relative(maps: Tensor, coarse: Tensor) -> Tensor:
+def relative(
+  maps: Tensor, coarse: Tensor, slope: Tensor | None = None
+) -> Tensor:
   """Each map between its median (0) and its maximum (1).
+
+  A slope raises and lowers what lies above the median, as much at the maximum
+  as if it had been added to the similarity, and not the ground around it.
 
   Args:
     maps: [B, H, W, P] similarities on the finer grid.
     coarse: [B, h, w, P] before spreading, whose median is cheaper to find.
+    slope: [B, P, 2] of `Phrases`, or None.
 
   Returns:
     [B, H, W, P]; zero for a flat map.
@@ -179,7 +190,14 @@ def relative(maps: Tensor, coarse: Tensor) -> Tensor:
   low = (cells[:, (count - 1) // 2] + cells[:, count // 2]) / 2
   low = low[:, None, None]
   high = maps.amax((1, 2), keepdim=True)
-  return (maps - low) / (high - low).clamp(min=1e-6)
+  contrast = (high - low).clamp(min=1e-6)
+  scaled = (maps - low) / contrast
+  if slope is None:
+    return scaled
+  grid = places(*maps.shape[1:3], maps.device)
+  rise = torch.einsum("hwc,bpc->bhwp", grid, slope)
+  scaled = scaled * (rise / contrast).clamp(max=MOST_RISE).exp()
+  return scaled / scaled.amax((1, 2), keepdim=True).clamp(min=1e-6)
 
 
 def compete(maps: Tensor, mask: Tensor, sharpness: float) -> Tensor:

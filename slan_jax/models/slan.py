@@ -226,12 +226,17 @@ class Slan(nn.Module):
       phrase's own map and to the other phrases [B, H, W, P]; the latter passes
       no gradient: contrast decides where a phrase is, not where regions went.
     """
-    raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, text.phrases["vectors"])
-    cfg, cells = self.cfg.word_map, _stop(raw)
+    cfg, vectors = self.cfg.word_map, text.phrases["vectors"]
+    raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
+    slope, cells = None, _stop(raw)
+    if cfg.place_bound:
+      slope = _stop(vectors[..., cfg.width :])
+      grid = word_map.places(*raw.shape[1:3])
+      cells -= jnp.einsum("hwc,bpc->bhwp", grid, slope)
     maps = cells
     if image.affinity is not None:
       maps = affinity.spread(cells, image.affinity)
-    maps = word_map.relative(maps, cells)
+    maps = word_map.relative(maps, cells, slope)
     return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
 
   def locate(self, image: ImageState, text: TextState) -> Located:

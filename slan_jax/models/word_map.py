@@ -19,6 +19,7 @@ from slan_jax.models.layers import gelu, l2_normalize
 # Tokens before and after a phrase that may tell where it is: "to the left of a"
 # and "on the left".
 BEFORE, AFTER = 4, 4
+MOST_RISE = 5.0  # of the exponent of a slope over a nearly flat map
 
 
 class WordMap(nn.Module):
@@ -37,18 +38,22 @@ class WordMap(nn.Module):
     return l2_normalize(nn.Dense(self.width, dtype=self.dtype, name="out")(x))
 
 
+def places(height: int, width: int) -> jax.Array:
+  """x and y of every cell's centre in [-1, 1]: [h, w, 2] float32."""
+  y = (2 * jnp.arange(height, dtype=jnp.float32) + 1) / height - 1
+  x = (2 * jnp.arange(width, dtype=jnp.float32) + 1) / width - 1
+  return jnp.stack(jnp.meshgrid(x, y), axis=-1)
+
+
 def with_places(cells: jax.Array) -> jax.Array:
   """Adds x and y in [-1, 1] to map vectors: [B, h, w, C] -> [B, h, w, C + 2].
 
   The product with a phrase's vector then holds what the words around the
   phrase say of its place, as a slope over the image.
   """
-  batch, height, width, _ = cells.shape
-  y = (2 * jnp.arange(height, dtype=cells.dtype) + 1) / height - 1
-  x = (2 * jnp.arange(width, dtype=cells.dtype) + 1) / width - 1
-  grid = jnp.stack(jnp.meshgrid(x, y), axis=-1)
-  grid = jnp.broadcast_to(grid[None], (batch, height, width, 2))
-  return jnp.concatenate([cells, grid], axis=-1)
+  shape = cells.shape[:3]
+  grid = jnp.broadcast_to(places(*shape[1:])[None], (*shape, 2))
+  return jnp.concatenate([cells, grid.astype(cells.dtype)], axis=-1)
 
 
 class Phrases(nn.Module):
@@ -176,12 +181,19 @@ def phrase_heads(content: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
   return jnp.where(mask, index, 0), mask
 
 
-def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:
+def relative(
+  maps: jax.Array, coarse: jax.Array, slope: jax.Array | None = None
+) -> jax.Array:
   """Each map between its median (0) and its maximum (1).
+
+  A slope raises and lowers what lies above the median, as much at the maximum
+  as if it had been added to the similarity, and not the ground around it: boxes
+  follow objects, not the slope.
 
   Args:
     maps: [B, H, W, P] similarities on the finer grid.
     coarse: [B, h, w, P] before spreading, whose median is cheaper to find.
+    slope: [B, P, 2] of `Phrases`, or None.
 
   Returns:
     [B, H, W, P]; zero for a flat map.
@@ -189,7 +201,14 @@ def relative(maps: jax.Array, coarse: jax.Array) -> jax.Array:
   cells = coarse.reshape(coarse.shape[0], -1, 1, coarse.shape[-1])
   low = jnp.median(cells, axis=1, keepdims=True)
   high = jnp.max(maps, axis=(1, 2), keepdims=True)
-  return (maps - low) / jnp.maximum(high - low, 1e-6)
+  contrast = jnp.maximum(high - low, 1e-6)
+  scaled = (maps - low) / contrast
+  if slope is None:
+    return scaled
+  rise = jnp.einsum("hwc,bpc->bhwp", places(*maps.shape[1:3]), slope)
+  scaled *= jnp.exp(jnp.minimum(rise / contrast, MOST_RISE))
+  high = jnp.max(scaled, axis=(1, 2), keepdims=True)
+  return scaled / jnp.maximum(high, 1e-6)
 
 
 def compete(maps: jax.Array, mask: jax.Array, sharpness: float) -> jax.Array:

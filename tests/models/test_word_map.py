@@ -76,6 +76,21 @@ def test_a_slope_moves_the_maximum_to_the_side_that_is_told():
   np.testing.assert_allclose((cells @ below)[0, 1], 1 + 0.3 * 0.5, rtol=1e-6)
 
 
+def test_a_slope_chooses_between_like_objects_and_leaves_their_outline():
+  # Two equal objects of two cells each, on dark ground.
+  maps = (
+    jnp.zeros((1, 4, 8, 1)).at[0, 1:3, 1:3].set(0.5).at[0, 1:3, 5:7].set(0.5)
+  )
+  left = word_map.relative(maps, maps, jnp.array([[[-0.3, 0.0]]]))[0, ..., 0]
+  assert jnp.max(left) == 1.0 and left[1, 1] == 1.0
+  assert left[1, 5] < 0.6 and left[1, 2] > 0.8
+  np.testing.assert_array_equal(left[0], 0.0)  # the ground stays dark
+  level = word_map.relative(maps, maps, jnp.zeros((1, 1, 2)))
+  np.testing.assert_allclose(level, word_map.relative(maps, maps), rtol=1e-6)
+  flat = word_map.relative(0 * maps, 0 * maps, jnp.array([[[0.3, 0.3]]]))
+  assert np.isfinite(flat).all()
+
+
 def test_all_padding_gives_no_phrase_and_no_nan():
   ids = jnp.zeros((1, 6), jnp.int32)
   vectors = phrase_vectors(ids)
