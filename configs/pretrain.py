@@ -119,7 +119,7 @@ TINY_GROUNDED = {
 
 SCENES = {
   "batch_size": 32,
-  "total_steps": 1200,
+  "total_steps": 900,
   "text.max_length": 32,
   "model.image_size": 64,
   "data.dir": "runs/data/scenes",
@@ -127,8 +127,8 @@ SCENES = {
   "data.randaugment": (0, 0),
   "evaluation.galleries": (200, 1000),
   "evaluation.texts_per_image": 1,  # the one that describes every object
-  "evaluation.every_steps": 400,
-  "checkpoint.every_steps": 400,
+  "evaluation.every_steps": 300,
+  "checkpoint.every_steps": 300,
 }
 
 SCENES_HARD = SCENES | {
