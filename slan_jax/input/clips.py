@@ -12,11 +12,11 @@ from slan_jax.input import augment, crop, image
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.gallery import Gallery
+from slan_jax.input.maker import Batch
 from slan_jax.input.parts import PartRecord, PartSource
 from slan_jax.input.text import load_encoder, text_id
 from slan_jax.input.words import mirror_directions
 
-Batch = dict[str, np.ndarray]
 CHOICES = ("uniform", "random")
 _NEEDS = ("more_images",)
 

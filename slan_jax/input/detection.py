@@ -13,11 +13,11 @@ import numpy as np
 from slan_jax.input import image
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.maker import Batch
 from slan_jax.input.source import EvaluationRecord, EvaluationSource
 from slan_jax.input.text import load_encoder
 from slan_jax.input.window import boxed_picture, require_still
 
-Batch = dict[str, np.ndarray]
 CATEGORIES = "categories.json"
 
 

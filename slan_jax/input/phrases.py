@@ -9,12 +9,11 @@ import numpy as np
 
 from slan_jax.input.config import InputConfig
 from slan_jax.input.errors import BadRecord
+from slan_jax.input.maker import Batch
 from slan_jax.input.source import EvaluationRecord, EvaluationSource
 from slan_jax.input.text import load_encoder
 from slan_jax.input.window import boxed_picture, require_still
 from slan_jax.input.words import mirror_directions
-
-Batch = dict[str, np.ndarray]
 
 
 class PhraseExample(NamedTuple):

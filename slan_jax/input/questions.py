@@ -13,11 +13,11 @@ import numpy as np
 from slan_jax.input import augment, crop, image
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
+from slan_jax.input.maker import Batch
 from slan_jax.input.parts import PartRecord, PartSource, Question
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.input.words import mirror_directions
 
-Batch = dict[str, np.ndarray]
 ANSWERS = "answers.json"
 
 
