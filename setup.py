@@ -26,6 +26,7 @@ REQUIREMENTS = [
   "orbax-checkpoint>=0.12,<0.13",
   "pillow>=11",
   "pyarrow>=18",
+  "pycocoevalcap>=1.2,<2",
   "pycocotools>=2.0.8",
   "rich>=13",
   "safetensors>=0.5",
