@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from data import boxes, schema
 from data.captions import clean_caption
 from data.errors import Unusable
@@ -30,7 +32,7 @@ def assemble(
   picture = usable_picture(example.image, example.size, decode=decode)
   notes = [*example.notes, *picture.notes]
   phrases, phrase_boxes = list(example.phrases), list(example.phrase_boxes)
-  objects = list(example.objects)
+  objects = [(*row, place) for place, row in enumerate(example.objects)]
   if example.size and tuple(example.size) != picture.size:
     # Boxes of another version of the picture would be wrong silently.
     if objects or phrase_boxes:
@@ -41,6 +43,7 @@ def assemble(
     raise Unusable("no caption")
   kept = _keep_phrases(phrases, captions, places, notes)
   numbers = {old: new for new, (old, _) in enumerate(kept)}
+  boxed = _keep_boxes(objects, notes)
   record = schema.record(
     name,
     picture.data,
@@ -53,14 +56,16 @@ def assemble(
       if row[0] in numbers
     ],
     objects=[
-      (clean_caption(row[0])[0], box, bool(row[2]))
-      for row, box in _keep_boxes(objects, notes)
+      (clean_caption(row[0])[0], box, bool(row[2])) for row, box in boxed
     ],
   )
   extra = dict(example.extra)
   if "phrase_kinds" in extra:  # one for each phrase, so they go together
     kinds = extra["phrase_kinds"]
     extra["phrase_kinds"] = [clean_caption(kinds[old])[0] for old, _ in kept]
+  if "object_areas" in extra:  # likewise
+    areas = [extra["object_areas"][row[3]] for row, _ in boxed]
+    extra["object_areas"] = np.array(areas, np.float32)
   return {**record, **extra}, notes
 
 

@@ -2,8 +2,9 @@
 
 `questions` with their `answers`; `statements` that are true or false;
 `more_images`, pictures after the first: the right one of a pair, the later
-frames of a clip; `phrase_kinds`, what sort of thing each phrase names. Lists
-stay flat: an answer names its question by number.
+frames of a clip; `phrase_kinds`, what sort of thing each phrase names;
+`object_areas`, how much of the picture each object covers. Lists stay flat: an
+answer names its question by number.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,8 @@ def part_features(parts: Iterable[str]) -> dict[str, Any]:
   """TFDS features of some parts.
 
   Args:
-    parts: Of "questions", "statements", "more_images" and "phrase_kinds".
+    parts: Of "questions", "statements", "more_images", "phrase_kinds" and
+      "object_areas".
 
   Returns:
     Features by field name.
@@ -31,6 +33,7 @@ def part_features(parts: Iterable[str]) -> dict[str, Any]:
   texts = _FEATURES.Sequence(_FEATURES.Text())
   numbers = _FEATURES.Tensor(shape=(None,), dtype=np.int32)
   flags = _FEATURES.Tensor(shape=(None,), dtype=np.bool_)
+  areas = _FEATURES.Tensor(shape=(None,), dtype=np.float32)
   known = {
     "questions": {
       "questions": {"id": texts, "text": texts, "kind": texts},
@@ -50,6 +53,8 @@ def part_features(parts: Iterable[str]) -> dict[str, Any]:
     },
     # One per phrase; several kinds are joined by "/".
     "phrase_kinds": {"phrase_kinds": texts},
+    # One per object: of its outline, in pixels; 0 = not known.
+    "object_areas": {"object_areas": areas},
   }
   return {
     name: feature for part in parts for name, feature in known[part].items()

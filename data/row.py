@@ -21,11 +21,15 @@ class PhraseRow(NamedTuple):
 
 
 class ObjectRow(NamedTuple):
-  """An object with its box; crowd: the box holds many of them."""
+  """An object with its box; crowd: the box holds many of them.
+
+  The area is that of its outline in pixels, 0 where it is not known.
+  """
 
   label: str
   box: Box
   crowd: bool = False
+  area: float = 0.0
 
 
 class QuestionRow(NamedTuple):

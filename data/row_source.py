@@ -158,6 +158,8 @@ class RowSource(Source, abc.ABC):
       extra |= image_fields(more)
     if "phrase_kinds" in parts:
       extra["phrase_kinds"] = [phrase.kind for phrase in row.phrases]
+    if "object_areas" in parts:
+      extra["object_areas"] = [thing.area for thing in row.objects]
     return extra
 
 

@@ -20,6 +20,7 @@ from data.vocabulary import learned_tokenizer
 
 CATEGORIES = "categories.json"
 _PROMPT = "detect: "
+_LARGEST = 1e9  # pixels of an object
 
 
 class CocoDetection(RowSource):
@@ -91,7 +92,7 @@ def read_detection(root: epath.Path) -> Listing:
     splits[split] = _rows(table, path.name, folders, problems)
   named = [{"id": k, "name": name} for k, name in categories.items()]
   text = json.dumps(named, indent=2) + "\n"
-  return Listing(splits, problems=problems, files={CATEGORIES: text})
+  return Listing(splits, ("object_areas",), problems, {CATEGORIES: text})
 
 
 def _rows(
@@ -138,4 +139,8 @@ def _object(label: str, row: dict[str, Any]) -> ObjectRow | str:
     x, y, w, h = map(float, row["bbox"])
   except (TypeError, ValueError):
     return "box: dropped, not four numbers"
-  return ObjectRow(label, (x, y, x + w, y + h), bool(row.get("iscrowd")))
+  crowd, area = bool(row.get("iscrowd")), row.get("area")
+  known = isinstance(area, (int, float)) and 0 < area < _LARGEST
+  return ObjectRow(
+    label, (x, y, x + w, y + h), crowd, float(area) if known else 0.0
+  )

@@ -74,14 +74,14 @@ def coco_truth(
 ) -> dict[str, Any]:
   """Our annotations as an official ground truth.
 
-  The area of an object is that of its box: COCO's own files have the area of
-  its outline, so that `ap_small` and its like differ from those by these.
+  Whether an object is small or large goes by the area of its outline, as in
+  COCO, where the data has it, else by that of its box.
 
   Args:
     image_ids: [I] number of each picture.
     sizes: [I,2] width and height in pixels.
     objects: Of each picture: boxes [O,4] xyxy in [0,1], labels [O] rows of the
-      classes, crowd [O].
+      classes, crowd [O], areas [O] in pixels, 0 = not known.
     names: [C] of the classes.
     category_ids: [C] their numbers.
 
@@ -90,7 +90,9 @@ def coco_truth(
   """
   annotations = []
   for number, size, held in zip(image_ids, sizes, objects):
-    for box, label, crowd in zip(held.boxes, held.labels, held.crowd):
+    for box, label, crowd, area in zip(
+      held.boxes, held.labels, held.crowd, held.areas
+    ):
       x, y, width, height = pixel_box(box, size)
       annotations.append(
         {
@@ -98,7 +100,7 @@ def coco_truth(
           "image_id": int(number),
           "category_id": int(category_ids[label]),
           "bbox": [x, y, width, height],
-          "area": width * height,
+          "area": float(area) or width * height,
           "iscrowd": int(crowd),
         }
       )

@@ -77,7 +77,7 @@ def counterfactual_split(
   skipped: Counter[str] = Counter()
   for pair in _read(path, split)[:limit]:
     try:
-      record, _, _, objects, _ = source[pair.record]
+      record, _, _, objects, *_ = source[pair.record]
       image.decode(record.image)
     except BadRecord as error:
       skipped[str(error)] += 1

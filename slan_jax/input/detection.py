@@ -193,11 +193,13 @@ class Objects(NamedTuple):
     boxes: [O, 4] float32 xyxy in [0, 1].
     labels: [O] int32, rows of the classes.
     crowd: [O] bool: the box holds a crowd.
+    areas: [O] float32, pixels that each object covers; 0 = not known.
   """
 
   boxes: np.ndarray
   labels: np.ndarray
   crowd: np.ndarray
+  areas: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +271,10 @@ def detection_split(
     encoded.append(record.record.image)
     objects.append(
       Objects(
-        record.boxes[known], np.array(labels, np.int32), record.crowd[known]
+        record.boxes[known],
+        np.array(labels, np.int32),
+        record.crowd[known],
+        record.areas[known],
       )
     )
   if not any(len(held.labels) for held in objects):

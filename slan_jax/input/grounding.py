@@ -101,7 +101,7 @@ def grounding_split(
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
-      record, phrases, _, boxes, _ = source[number]
+      record, phrases, _, boxes, *_ = source[number]
       image.decode(record.image)
     except BadRecord as error:
       skipped[str(error)] += 1

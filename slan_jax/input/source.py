@@ -61,6 +61,7 @@ class EvaluationRecord(NamedTuple):
     labels: Class of each object.
     boxes: [O, 4] float32 xyxy in [0, 1], one per object.
     crowd: [O] bool: the box holds a crowd.
+    areas: [O] float32, pixels that each object covers; 0 = not known.
   """
 
   record: TrainingRecord
@@ -68,6 +69,7 @@ class EvaluationRecord(NamedTuple):
   labels: list[str]
   boxes: np.ndarray
   crowd: np.ndarray
+  areas: np.ndarray
 
   @property
   def id(self) -> str:
@@ -146,6 +148,7 @@ class EvaluationSource(TrainingSource):
       labels=texts(fields, "objects/label"),
       boxes=_boxes(fields, "objects/box"),
       crowd=np.array(fields["objects/crowd"].int64_list.value, bool),
+      areas=_areas(fields),
     )
 
 
@@ -227,3 +230,9 @@ def texts(fields: Any, name: str) -> list[str]:
 
 def _boxes(fields, name: str) -> np.ndarray:
   return np.array(fields[name].float_list.value, np.float32).reshape(-1, 4)
+
+
+def _areas(fields) -> np.ndarray:
+  found = np.array(fields["object_areas"].float_list.value, np.float32)
+  objects = len(fields["objects/label"].bytes_list.value)
+  return found if len(found) == objects else np.zeros(objects, np.float32)

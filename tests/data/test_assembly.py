@@ -30,6 +30,21 @@ def test_a_clean_example_is_stored_as_it_is():
   assert record["answers"] == ["yes"]
 
 
+def test_kinds_and_areas_go_with_their_phrases_and_objects():
+  example = Example(
+    "7",
+    GOOD,
+    ["a dog"],
+    phrases=[("gone", 0, 0, 4), ("a dog", 0, 0, 5)],
+    objects=[("cat", [2, 2, 3, 3], False), ("dog", [0, 0, 1, 1], False)],
+    extra={"phrase_kinds": ["other", "animals"], "object_areas": [3.0, 70.0]},
+  )
+  record, _ = assemble(example)
+  assert record["phrase_kinds"] == ["animals"]
+  assert record["objects"]["label"] == ["dog"]
+  assert record["object_areas"].tolist() == [70.0]
+
+
 def test_numbers_follow_what_is_left():
   example = Example(
     "7",

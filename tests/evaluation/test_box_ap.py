@@ -18,14 +18,16 @@ class Objects(NamedTuple):
   boxes: np.ndarray
   labels: np.ndarray
   crowd: np.ndarray
+  areas: np.ndarray
 
 
-def held(boxes, labels, crowd=None):
+def held(boxes, labels, crowd=None, areas=None):
   crowd = [False] * len(labels) if crowd is None else crowd
   return Objects(
     np.array(boxes, np.float32).reshape(-1, 4),
     np.array(labels, np.int32),
     np.array(crowd, bool),
+    np.array([0.0] * len(labels) if areas is None else areas, np.float32),
   )
 
 
@@ -73,6 +75,14 @@ def test_perfect_answers_score_100(truth):
   # 25 by 25 pixels is small, 5,000 pixels medium, 10,000 large.
   for size in ("small", "medium", "large"):
     assert report.metrics[f"ap_{size}"] == pytest.approx(100)
+
+
+def test_sizes_go_by_the_outline_where_it_is_known():
+  truth = coco_truth(
+    [1], np.array([[200, 100]]), [held([LEFT], [0], None, [900])], ["cat"], [1]
+  )
+  metrics = box_ap.box_ap(truth, []).metrics
+  assert "ap_small" in metrics and "ap_medium" not in metrics
 
 
 def test_scores_by_hand(truth):

@@ -136,8 +136,19 @@ def test_a_split_keeps_numbers_with_gaps_crowds_and_empty_pictures(tmp_path):
   assert split.sizes.tolist() == [[16, 16]] * 3
   assert [o.labels.tolist() for o in split.objects] == [[1], [], [0]]
   assert split.objects[0].crowd.tolist() == [True]
+  assert split.objects[0].areas.tolist() == [0]  # not known
   np.testing.assert_allclose(split.objects[2].boxes, [RIGHT])
   assert split.skipped == {"corrupt image": 1, "unknown class": 1}
+
+
+def test_areas_are_read_where_there_are_any(tmp_path):
+  record = {**scene("7"), "object_areas": np.array([5, 70], np.float32)}
+  write_dataset(tmp_path, parts=("object_areas",), test=[record])
+  split = detection_split(
+    tmp_path, "test", evaluation_config(), classes=Classes(("cat",), (17,))
+  )
+  assert split.objects[0].areas.tolist() == [70]
+  assert split.skipped == {"unknown class": 1}
 
 
 def test_classes_without_a_file_are_the_labels(tmp_path, scenes):

@@ -48,6 +48,7 @@ def test_pictures_without_objects_stay(tmp_path):
   objects = records["val"]["5"]["objects"]
   assert objects["label"] == ["toothbrush", "person"]
   assert objects["crowd"].tolist() == [False, True]
+  assert records["val"]["5"]["object_areas"].tolist() == [1.0, 1.0]
   np.testing.assert_allclose(objects["box"][0], [0.25, 0.5, 0.75, 1])
   assert records["val"]["6"]["captions"] == []
   kept = json.loads(source.texts()["categories.json"])
@@ -66,10 +67,11 @@ def test_broken_rows_are_left_out_and_named(tmp_path):
     box(5, 2, [0, 0, 5, 5], number=2),
     box(5, 1, [0, 0, 5], number=3),
     box(5, 1, [0, 0, float("nan"), 5], number=4),
-    box(5, 1, [0, 0, 5, 5], number=5),
+    {**box(5, 1, [0, 0, 5, 5], number=5), "area": "large"},
   ]
   source = write(tmp_path, rows)
   records, lost = read(source)
+  assert records["val"]["5"]["object_areas"].tolist() == [0.0]
   assert lost == [
     (
       "object of a picture that is not listed",
