@@ -2,6 +2,7 @@ import pytest
 
 from data.own.box import FRACTIONS
 from data.own.entry import BrokenEntry, EntryReader, locate
+from data.row import ObjectRow, PhraseRow
 
 
 def row(**entry):
@@ -21,8 +22,8 @@ def test_a_whole_entry():
   )
   assert made.name == "7" and made.notes == ()
   assert made.captions == ("a red dog", "two cats")
-  assert made.phrases == (("a red dog", 0, 0, 9, ((1, 2, 3, 4),)),)
-  assert made.objects == (("dog", (1, 2, 3, 4), True),)
+  assert made.phrases == (PhraseRow("a red dog", 0, 0, 9, ((1, 2, 3, 4),)),)
+  assert made.objects == (ObjectRow("dog", (1, 2, 3, 4), True),)
   assert made.questions[0].answers == {"2": 2, "two": 1}
   assert [question.id for question in made.questions] == ["x.jsonl:1#0", "q9"]
 
@@ -36,10 +37,10 @@ def test_one_caption_may_be_a_text():
 @pytest.mark.parametrize(
   "phrase, expected",
   [
-    ({"text": "dog"}, ("dog", 0, 2, 5, ())),
-    ({"text": "a cat"}, ("a cat", 1, 0, 5, ())),
-    ({"text": "a", "caption": 1}, ("a", 1, 0, 1, ())),
-    ({"text": "dog", "span": [8, 11]}, ("dog", 0, 7, 10, ())),
+    ({"text": "dog"}, PhraseRow("dog", 0, 2, 5, ())),
+    ({"text": "a cat"}, PhraseRow("a cat", 1, 0, 5, ())),
+    ({"text": "a", "caption": 1}, PhraseRow("a", 1, 0, 1, ())),
+    ({"text": "dog", "span": [8, 11]}, PhraseRow("dog", 0, 7, 10, ())),
     ({"text": "dog", "span": [0, 3]}, "not in its caption"),
     ({"text": "cow"}, "not in its caption"),
     ({"text": "dog", "span": [5, 2]}, "span is not"),
