@@ -254,7 +254,9 @@ def _optimizer() -> ml_collections.ConfigDict:
     weight_decay=0.05,  # not on 1-D parameters; silence, as BLIP
     clip_norm=1.0,  # of the global gradient; silence
     ema_decay=0.995,  # 0 = no EMA copy; silence, as ALBEF
-    max_skipped=20,  # non-finite steps in a row before the run stops
+    max_skipped=20,  # non-finite steps in a row that are too many: then the
+    # run goes back to the last good checkpoint and on with the data after
+    max_rollbacks=1,  # the failure, this many times before it stops
     # Regular expressions: what they find in a parameter's path stays as it
     # was initialised. ("^slan/detector/",) is Table 5's frozen detector.
     frozen=(),

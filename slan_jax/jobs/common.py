@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from slan_jax.input.errors import InputError
 from slan_jax.interop.problems import LoadError
+from slan_jax.jobs import peers
 from slan_jax.jobs.typed import to_dataclass
 from slan_jax.training.errors import CorruptCheckpointError, NonFiniteError
 
@@ -33,7 +34,17 @@ _DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
   False,
   "Join the other processes of this run first: found by themselves on TPU pods "
-  "and under Slurm, else through JAX_COORDINATOR_ADDRESS and its companions.",
+  "and under Slurm, else through the environment: JAX_COORDINATOR_ADDRESS "
+  "(host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
+)
+_JOIN_TIMEOUT = flags.DEFINE_float(
+  "join_timeout", 300.0, "Seconds to wait for all processes to join.", 1.0
+)
+_PEER_TIMEOUT = flags.DEFINE_float(
+  "peer_timeout",
+  60.0,
+  "Seconds without a sign of life after which a process counts as dead.",
+  1.0,
 )
 
 
@@ -60,7 +71,8 @@ def launch(job: Callable[[], int | None]) -> None:
   """Parses flags, runs a job and leaves with its exit code.
 
   Bad usage and bad input end with code 2 and one paragraph, a diverging run
-  with code 3, Ctrl-C outside the training loop with 130.
+  with code 3, one whose other processes are gone with 4, Ctrl-C outside the
+  training loop with 130.
 
   Args:
     job: the work; returns an exit code, None for 0.
@@ -69,9 +81,10 @@ def launch(job: Callable[[], int | None]) -> None:
   def whole() -> int | None:
     _parse()
     _log_to_terminal()
-    if _DISTRIBUTED.value:
-      jax.distributed.initialize()
-    return job()
+    if not _DISTRIBUTED.value:
+      return job()
+    patience = peers.Patience(_JOIN_TIMEOUT.value, _PEER_TIMEOUT.value)
+    return peers.together(job, patience)
 
   _leave(whole)
 
@@ -97,14 +110,23 @@ def _leave(job: Callable[[], int | None]) -> None:
   name = Path(sys.argv[0]).name
   debug = "--debug" in sys.argv  # also when the flags do not parse
   try:
-    code = job()
+    sys.exit(job() or 0)
   except NonFiniteError as error:
     code = _explain(name, error, debug, FALLS_SHORT)
+  except peers.PeerLostError as error:
+    code = _explain(name, error, debug, peers.PEER_LOST)
   except EXPECTED as error:
     code = _explain(name, error, debug, BAD_INPUT)
   except KeyboardInterrupt:
     code = INTERRUPTED
-  sys.exit(code or 0)
+  except Exception:
+    if not jax.distributed.is_initialized():
+      raise
+    traceback.print_exc()
+    code = 1
+  if jax.distributed.is_initialized():
+    peers.leave(code)
+  sys.exit(code)
 
 
 def _parse() -> None:

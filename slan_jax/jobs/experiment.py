@@ -95,6 +95,7 @@ class Experiment:
       ("batch_size", self.batch_size, 1),
       ("microbatches", self.microbatches, 1),
       ("optimizer.max_skipped", self.optimizer.max_skipped, 1),
+      ("optimizer.max_rollbacks", self.optimizer.max_rollbacks, 0),
       ("checkpoint.every_steps", self.checkpoint.every_steps, 1),
       ("checkpoint.keep", self.checkpoint.keep, 1),
       ("log.every_steps", self.log.every_steps, 1),

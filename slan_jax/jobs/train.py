@@ -20,7 +20,7 @@ from slan_jax.jobs.experiment import (
 )
 from slan_jax.jobs.start import Start, read_start
 from slan_jax.tasks.task import Task
-from slan_jax.training import loop
+from slan_jax.training import loop, tools
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.log import Log
 from slan_jax.training.optimizer import make_optimizer, make_schedule
@@ -85,7 +85,7 @@ def _train(experiment, encoder, directory, mesh) -> int:
     directory / workdir.CHECKPOINTS, keep=experiment.checkpoint.keep
   )
   state, host = checkpoints.restore_newest(like) or (None, {})
-  host = loop.Host(**host)
+  host = tools.Host(**host)
   begin = Start()
   if state is None:
     begin = read_start(experiment, encoder, like.params)
@@ -132,15 +132,16 @@ def _train(experiment, encoder, directory, mesh) -> int:
       state,
       loader,
       host,
-      loop.Intervals(
+      tools.Intervals(
         total_steps=experiment.total_steps,
         batch_size=experiment.batch_size,
         log_every=experiment.log.every_steps,
         save_every=experiment.checkpoint.every_steps,
         evaluate_every=experiment.evaluation.every_steps,
         max_skipped=options.max_skipped,
+        max_rollbacks=options.max_rollbacks,
       ),
-      loop.Tools(
+      tools.Tools(
         step=step,
         put=lambda rows: global_batch(
           {name: rows[name] for name in task.batch_spec}, mesh
@@ -183,6 +184,7 @@ def _conclude(directory, outcome, display: Display) -> int:
     "seconds": outcome.host.seconds,
     "skipped": outcome.host.skipped,
     "skipped_steps": int(outcome.state.skipped_total),
+    "rollbacks": outcome.host.rollbacks,
   }
   if jax.process_index() == 0:
     workdir.finish(directory, summary)

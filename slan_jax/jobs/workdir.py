@@ -26,6 +26,7 @@ RUNTIME = (
   "evaluation.pair_batch_size",
   "log",
   "mesh",
+  "optimizer.max_rollbacks",
 )
 
 

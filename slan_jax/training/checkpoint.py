@@ -134,6 +134,32 @@ class Checkpoints:
       if name.startswith(start)
     }
 
+  def go_back(
+    self, step: int, like: TrainState
+  ) -> tuple[TrainState, dict] | None:
+    """Reads the newest whole checkpoint up to a step; removes all after it.
+
+    Args:
+      step: the last good one.
+      like: shapes, dtypes and shardings of the state.
+
+    Returns:
+      (state, host), or None, with nothing removed, when there is none.
+
+    Raises:
+      CorruptCheckpointError: there are some, but none is whole.
+    """
+    self.wait()
+    steps = self.steps()
+    if not steps or steps[0] > step:
+      return None
+    for later in steps:
+      if later > step:
+        self._manager.delete(later)
+        self._scores.pop(later, None)
+    self._write_scores()
+    return self.restore_newest(like)
+
   def restore_part(self, step: int, part: str, like: Tree) -> Tree:
     """Reads one field of the state alone, for example `params` or `ema`.
 

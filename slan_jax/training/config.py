@@ -22,6 +22,7 @@ class Optimizer:
   clip_norm: float
   ema_decay: float
   max_skipped: int
+  max_rollbacks: int
   frozen: tuple[str, ...]
 
 

@@ -48,9 +48,14 @@ class Log:
     self._workdir = Path(workdir)
     self._writes = jax.process_index() == 0
     self._board = None
+    self.rewind(step)
+
+  def rewind(self, step: int) -> None:
+    """Forgets what the records hold after `step`."""
     if self._writes:
       for name in (TRAINING, EVALUATIONS):
         rewind(self._workdir / name, step)
+      self.close()
       # Imported here: it imports torch, where there is one, for seconds.
       from tensorboardX import SummaryWriter
 

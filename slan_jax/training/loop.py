@@ -2,106 +2,29 @@
 
 A checkpoint and its data position therefore always agree, and a run of N steps
 equals a run of k, a restart and N - k more, bit for bit.
+
+When the loss stays not finite, the run goes back to the last good checkpoint
+and on from there with the data that follow the failure: the same data would
+fail the same way.
 """
 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 
-from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.errors import NonFiniteError
-from slan_jax.training.log import Averages, Log
-from slan_jax.training.progress import Clock, Display
-from slan_jax.training.state import TrainState
+from slan_jax.training.log import Averages
+from slan_jax.training.state import TrainState, shapes
 from slan_jax.training.stop import Stop, listening
+from slan_jax.training.streak import Streak
+from slan_jax.training.tools import Host, Intervals, Outcome, Tools
 
 Tree = Any
 LOG = logging.getLogger(__name__)
-
-
-class Intervals(NamedTuple):
-  """How long a run is and how often it does what.
-
-  Attributes:
-    total_steps: optimiser steps of the run.
-    batch_size: examples per step over all devices.
-    log_every: steps between log lines.
-    save_every: steps between checkpoints.
-    evaluate_every: steps between evaluations; 0 = never.
-    max_skipped: non-finite steps in a row that end the run.
-  """
-
-  total_steps: int
-  batch_size: int
-  log_every: int
-  save_every: int
-  evaluate_every: int
-  max_skipped: int
-
-
-class Tools(NamedTuple):
-  """What the loop works with.
-
-  Attributes:
-    step: (state, batch, number) -> (state, metrics); number counts from 0.
-    put: host batch -> global arrays.
-    evaluate: (state, step) -> the score that decides the best checkpoint, or
-      None; writes its own records.
-    skipped: -> reason -> records that the input passed over or cut so far.
-    checkpoints: where the state is saved.
-    log: where metrics are written.
-    clock: measures speed.
-    display: shows progress.
-    sources: (step, skipped) -> what each source of the data gave so far, for
-      the log.
-  """
-
-  step: Callable[[TrainState, Tree, int], tuple[TrainState, Tree]]
-  put: Callable[[Tree], Tree]
-  evaluate: Callable[[TrainState, int], float | None]
-  skipped: Callable[[], Mapping[str, int]]
-  checkpoints: Checkpoints
-  log: Log
-  clock: Clock
-  display: Display
-  sources: Callable[[int, Mapping[str, int]], Mapping[str, float]]
-
-
-@dataclasses.dataclass
-class Host:
-  """What the host counts; saved with every checkpoint.
-
-  Attributes:
-    position: global batches that the input has handed out.
-    evaluated: last step that was evaluated; -1 = none.
-    averages: sums and counts since the last log line.
-    skipped: reason -> records that the input passed over or cut.
-    seconds: time spent training, of all processes of the run so far.
-  """
-
-  position: int = 0
-  evaluated: int = -1
-  averages: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-  skipped: dict[str, int] = dataclasses.field(default_factory=dict)
-  seconds: float = 0.0
-
-
-class Outcome(NamedTuple):
-  """How a run ended.
-
-  Attributes:
-    state: the last state.
-    host: the host's counts beside it.
-    signal: number of the signal that stopped it, or None when it is complete.
-  """
-
-  state: TrainState
-  host: Host
-  signal: int | None
 
 
 def run(
@@ -124,7 +47,8 @@ def run(
     The outcome; everything is saved.
 
   Raises:
-    NonFiniteError: the loss stays not finite; the last checkpoint is kept.
+    NonFiniteError: the loss stays not finite, also after going back; the last
+      checkpoint is kept.
   """
   with listening() as stop:
     return _Loop(state, host, intervals, tools, stop).run(batches)
@@ -141,19 +65,24 @@ class _Loop:
     self.averages = Averages(host.averages)
     self.earlier = (dict(host.skipped), host.seconds)
     self.pending: tuple[int, Tree] | None = None
+    length = int(state.skipped_in_a_row)
+    self.streak = Streak(intervals.max_skipped, self.done, length)
 
   def run(self, batches: Iterator[Tree]) -> Outcome:
     """Evaluate, save, take data, step; see `run` of the module."""
     while True:
-      stopped = self.stop.asked(self.done, self.every.log_every)
+      if self.streak.failed:
+        self.roll_back(batches)
+      stopped = self.stop.asked(self.done)
       if not stopped:
         self.evaluate()
-      last = self.done >= self.every.total_steps
-      if stopped or last or self.done % self.every.save_every == 0:
-        self.save()
-      if stopped or last:
+      end = stopped or self.done >= self.every.total_steps
+      if end or self.done % self.every.save_every == 0:
+        self.save(anyhow=end)
+      if stopped or (end and not self.streak.failed):
         break
-      self.step(batches)
+      if not self.streak.failed:
+        self.step(batches)
     self.tools.checkpoints.wait()
     return Outcome(self.state, self.host, self.stop.signal if stopped else None)
 
@@ -166,6 +95,8 @@ class _Loop:
     if not due or self.host.evaluated == self.done:
       return
     self.flush()
+    if self.streak.failed:
+      return
     score = self.tools.evaluate(self.state, self.done)
     self.host.evaluated = self.done
     if self.done:
@@ -174,11 +105,16 @@ class _Loop:
         self.tools.checkpoints.record_score(self.done, score)
       self.save()
 
-  def save(self) -> None:
-    """Saves the state unless that was done."""
+  def save(self, *, anyhow: bool = False) -> None:
+    """Saves the state unless that was done; `anyhow` also within a streak.
+
+    What is saved between is good to go back to.
+    """
     if self.saved == self.done:
       return
     self.flush()
+    if self.streak.length and not anyhow:
+      return
     self.count_input()
     self.host.averages = self.averages.totals
     self.tools.checkpoints.save(self.state, dataclasses.asdict(self.host))
@@ -213,9 +149,7 @@ class _Loop:
 
   def record(self, step: int, metrics: Mapping[str, Any]) -> None:
     """Averages the metrics of one step; at the interval's end writes them."""
-    skipped = int(metrics["skipped_in_a_row"][0])
-    if skipped:
-      self.check_finite(step, skipped)
+    self.streak.seen(step, int(metrics["skipped_in_a_row"][0]))
     self.averages.add(metrics)
     if step % self.every.log_every == 0 or step == self.every.total_steps:
       values = self.averages.take()
@@ -223,7 +157,8 @@ class _Loop:
       self.count_input()
       if self.host.skipped:
         values["input_faults"] = sum(self.host.skipped.values())
-      values |= self.tools.sources(step, self.host.skipped)
+      position = step + self.host.position - self.done
+      values |= self.tools.sources(position, self.host.skipped)
       self.tools.log.training(step, values)
       self.tools.display.show(step, values)
 
@@ -237,17 +172,48 @@ class _Loop:
       if total:
         self.host.skipped[reason] = total
 
-  def check_finite(self, step: int, skipped: int) -> None:
-    """Warns of the first skipped step; gives up after too many."""
-    if skipped == 1:
-      LOG.warning(
-        "step %d: loss or gradient is not finite; the update is skipped", step
-      )
-    if skipped >= self.every.max_skipped:
-      kept = self.tools.checkpoints.steps()
-      kept = f"checkpoint {kept[-1]} is kept" if kept else "nothing was saved"
-      raise NonFiniteError(
-        f"loss or gradient was not finite in {skipped} steps in a row, up to "
-        f"step {step}; {kept}. Lower optimizer.learning_rate or look for "
-        "broken data, then start again to go on from there"
-      )
+  def roll_back(self, batches: Iterator[Tree]) -> None:
+    """Goes back to the last checkpoint before the streak that failed.
+
+    The next batch is the second one after the failure, whether or not that
+    step was under way: a run that was stopped and resumed takes the same.
+    """
+    failed, checkpoints = self.streak.failed, self.tools.checkpoints
+    found = None
+    if len(self.host.rollbacks) < self.every.max_rollbacks:
+      like, self.state = shapes(self.state), None  # two would not fit
+      found = checkpoints.go_back(self.streak.last_good, like)
+    if found is None:
+      raise self.give_up(failed)
+    if self.done == failed:
+      next(batches)
+    position = self.host.position + failed + 1 - self.done
+    self.state, host = found
+    self.done = self.saved = int(self.state.step)
+    LOG.error(
+      "loss or gradient was not finite in %d steps in a row, up to step %d: "
+      "going back to the checkpoint of step %d, and on with other data, from "
+      "batch %d of the global order",
+      self.every.max_skipped, failed, self.done, position,
+    )  # fmt: skip
+    self.host.rollbacks.append([failed, self.done])
+    self.host.position = position
+    self.host.evaluated = host["evaluated"]
+    self.averages, self.pending = Averages(host["averages"]), None
+    self.streak = Streak(self.every.max_skipped, self.done, 0)
+    self.stop.forget_steps()
+    self.tools.log.rewind(self.done)
+    self.tools.display.rewind(self.done)
+
+  def give_up(self, step: int) -> NonFiniteError:
+    """The error that ends the run."""
+    kept = self.tools.checkpoints.steps()
+    kept = f"checkpoint {kept[-1]} is kept" if kept else "nothing was saved"
+    back = [step for _, step in self.host.rollbacks]
+    again = f", although it went back to step {back[-1]} before" if back else ""
+    return NonFiniteError(
+      f"loss or gradient was not finite in {self.every.max_skipped} steps in a "
+      f"row, up to step {step}{again}; {kept}. Look for broken data, start "
+      "again with a lower optimizer.learning_rate, or go on from there over "
+      "other data with a higher optimizer.max_rollbacks"
+    )

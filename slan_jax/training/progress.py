@@ -74,6 +74,12 @@ class Display:
     if self._bar is not None:
       self._bar.update()
 
+  def rewind(self, step: int) -> None:
+    """The run went back to `step`."""
+    if self._bar is not None:
+      self._bar.n = step
+      self._bar.refresh()
+
   def show(self, step: int, values: Mapping[str, float]) -> None:
     """Shows the state of the run after a log interval."""
     text = describe(step, self._total, values)

@@ -116,6 +116,16 @@ def init_state(
   return init(jax.random.key(seed))
 
 
+def shapes(state: TrainState) -> TrainState:
+  """Shapes, dtypes and shardings of a state that is there."""
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=leaf.sharding
+    ),
+    state,
+  )
+
+
 def abstract_params(task: Task, mesh: jax.sharding.Mesh) -> Tree:
   """Shapes, dtypes and shardings of a task's parameters."""
   shapes = jax.eval_shape(lambda: task.init(jax.random.key(0))[0])

@@ -2,12 +2,15 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PERIOD = 2.0  # seconds between two settlements of several processes
 
 
 class Stop:
@@ -16,24 +19,43 @@ class Stop:
   def __init__(self):
     """Nobody has asked yet."""
     self.signal: int | None = None
+    self._next: int | None = None  # step of the next settlement
+    self._since = (0, 0.0)  # step and time of the last one
 
-  def asked(self, step: int, every: int) -> bool:
+  def asked(self, step: int) -> bool:
     """Whether to stop before this step.
 
     Processes of one run must stop together, so with several of them the
-    question is settled among all, and only every so many steps.
+    question is settled among all, about every `PERIOD` seconds: gathering
+    waits for the devices, which at every step would cost speed.
 
     Args:
       step: the step about to be taken.
-      every: steps between such settlements.
     """
     if jax.process_count() == 1:
       return self.signal is not None
-    if step % every:
+    if self._next is not None and step < self._next:
       return False
-    found = multihost_utils.process_allgather(self.signal or 0)
-    self.signal = int(found.max()) or None
+    mine = np.array([self.signal or 0, self._steps_of_a_period(step)], np.int32)
+    found = multihost_utils.process_allgather(mine)
+    # Clocks differ: all take the period of process 0.
+    self._next = step + int(found[0, 1])
+    self.signal = int(found[:, 0].max()) or None
     return self.signal is not None
+
+  def forget_steps(self) -> None:
+    """Settles at the next step: the run went back, to lower numbers."""
+    self._next = None
+
+  def _steps_of_a_period(self, step: int) -> int:
+    """Steps that fit into a period at the speed since the last settlement."""
+    (last, since), now = self._since, time.monotonic()
+    self._since = (step, now)
+    if self._next is None or step <= last:
+      return 1  # the first step compiles: it tells nothing
+    steps = PERIOD * (step - last) / max(now - since, 1e-9)
+    # Slowly more, so that one fast step does not decide for long.
+    return int(np.clip(steps, 1, 2 * (step - last)))
 
 
 @contextlib.contextmanager

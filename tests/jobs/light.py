@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from configs import pretrain
 from slan_jax.input.text import TextEncoder
@@ -18,6 +19,32 @@ WIDTH = 8
 STEPS = 6
 
 
+PLAIN = {
+  "total_steps": STEPS,
+  "batch_size": 8,
+  "text.hard_negatives": 1,
+  "data.threads": 1,
+  "data.prefetch": 1,
+  "optimizer.warmup_steps": 1,
+  "optimizer.learning_rate": 0.5,
+  "log.every_steps": 2,
+  "checkpoint.every_steps": 2,
+  "evaluation.every_steps": 3,
+  "evaluation.galleries": (4,),
+  "evaluation.batch_size": 4,
+  "evaluation.pair_batch_size": 8,
+  "evaluation.top_k": 2,
+  "evaluation.first_stage": "itc",
+}
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The scenes' configuration for a few steps, as a file of --config."""
+  config = pretrain.get_config("scenes").unlock()
+  config.update_from_flattened_dict(PLAIN)
+  return config.lock()
+
+
 def light_experiment(data: Path, **changes: Any) -> Experiment:
   """The scenes' configuration for a few steps of the light task.
 
@@ -25,27 +52,9 @@ def light_experiment(data: Path, **changes: Any) -> Experiment:
     data: a prepared directory.
     **changes: values by key, "__" for a dot.
   """
-  config = pretrain.get_config("scenes").unlock()
-  plain = {
-    "data.dir": str(data),
-    "total_steps": STEPS,
-    "batch_size": 8,
-    "text.hard_negatives": 1,
-    "data.threads": 1,
-    "data.prefetch": 1,
-    "optimizer.warmup_steps": 1,
-    "optimizer.learning_rate": 0.5,
-    "log.every_steps": 2,
-    "checkpoint.every_steps": 2,
-    "evaluation.every_steps": 3,
-    "evaluation.galleries": (4,),
-    "evaluation.batch_size": 4,
-    "evaluation.pair_batch_size": 8,
-    "evaluation.top_k": 2,
-    "evaluation.first_stage": "itc",
-  }
+  config = get_config().unlock()
   changes = {key.replace("__", "."): value for key, value in changes.items()}
-  config.update_from_flattened_dict(plain | changes)
+  config.update_from_flattened_dict({"data.dir": str(data)} | changes)
   return to_dataclass(config.to_dict(), Experiment)
 
 

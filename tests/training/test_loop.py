@@ -104,13 +104,60 @@ def test_a_skipped_step_is_reported_and_the_run_goes_on(
   assert np.isfinite(losses).all()
 
 
+def test_a_streak_goes_back_once_and_over_other_data(tmp_path, built, caplog):
+  seen = []
+  poison = frozenset(range(6, 9))  # steps 7 to 9; 5 is saved, 8 is not
+  with caplog.at_level(logging.ERROR):
+    outcome = train(tmp_path, poison=poison, on_batch=seen.append, built=built)
+  assert "up to step 9: going back to the checkpoint of step 5" in caplog.text
+  assert "from batch 10 of the global order" in caplog.text
+  # Steps 1 to 10 and, after the failure at 9, steps 6 to 10 again.
+  assert seen == [*range(1, 11), *range(11, 16)]
+  assert int(outcome.state.step) == 10 and outcome.host.position == 15
+  assert outcome.host.rollbacks == [[9, 5]]
+  assert np.isfinite(outcome.state.params["head"]["kernel"]).all()
+  lines = records(tmp_path, "metrics.jsonl")
+  assert [line["step"] for line in lines] == [3, 6, 9, 10]
+  assert lines[-1]["seen_toys"] == 16 * 15
+  steps = [line["step"] for line in records(tmp_path, "evaluations.jsonl")]
+  assert steps == [0, 5, 10]
+
+
+@pytest.mark.parametrize("until", [7, 8, 9, 10])
+def test_going_back_does_not_depend_on_restarts(tmp_path, built, until):
+  poison = frozenset(range(6, 9))
+  whole = train(tmp_path / "whole", poison=poison, built=built)
+  first = train(tmp_path / "cut", poison=poison, until=until, built=built)
+  assert first.signal == signal.SIGTERM
+  outcome = train(tmp_path / "cut", poison=poison, built=built)
+  assert_trees_equal(outcome.state, whole.state)
+  assert outcome.host.position == whole.host.position == 15
+  for name in ("metrics.jsonl", "evaluations.jsonl"):
+    assert records(tmp_path / "cut", name) == records(tmp_path / "whole", name)
+
+
 def test_too_many_skipped_in_a_row_stop_the_run(tmp_path, built):
-  poison = frozenset(range(5, 10))
+  poison = frozenset(range(5, 30))
   with pytest.raises(
-    NonFiniteError, match=r"3 steps in a row, up to step 8; checkpoint 5 is"
+    NonFiniteError,
+    match=r"3 steps .* up to step 8, although it went back to step 5 before; "
+    "checkpoint 5 is",
   ):
     train(tmp_path, poison=poison, built=built)
   assert Checkpoints(tmp_path / "checkpoints", read_only=True).steps() == [4, 5]
+
+
+def test_without_a_checkpoint_there_is_no_way_back(tmp_path, built):
+  with pytest.raises(NonFiniteError, match=r"up to step 3; nothing was saved"):
+    train(tmp_path, poison=frozenset(range(9)), built=built)
+
+
+def test_a_higher_limit_goes_on_from_there(tmp_path, built):
+  poison = frozenset([5, 6, 7, 9, 10, 11])
+  with pytest.raises(NonFiniteError, match=r"up to step 8; checkpoint 5"):
+    train(tmp_path, poison=poison, rollbacks=0, built=built)
+  outcome = train(tmp_path, poison=poison, rollbacks=2, built=built)
+  assert outcome.host.rollbacks == [[8, 5], [8, 5]]
 
 
 def test_input_skips_are_counted_across_restarts(tmp_path, built, monkeypatch):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from slan_jax.tasks.task import Task
-from slan_jax.training import config, loop
+from slan_jax.training import config, loop, tools
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.log import Log
 from slan_jax.training.optimizer import make_optimizer, make_schedule
@@ -32,6 +32,7 @@ OPTIONS = config.Optimizer(
   clip_norm=1.0,
   ema_decay=0.9,
   max_skipped=3,
+  max_rollbacks=1,
   frozen=(),
 )
 
@@ -143,8 +144,9 @@ def train(
   poison: frozenset[int] = frozenset(),
   on_batch=lambda position: None,
   keep: int = 3,
+  rollbacks: int = 1,
   built=None,
-) -> loop.Outcome:
+) -> tools.Outcome:
   """Runs or resumes the toy in a work directory, as a job would.
 
   Args:
@@ -154,12 +156,13 @@ def train(
     poison: positions whose data are not finite.
     on_batch: called with the position of each batch that is placed.
     keep: checkpoints kept.
+    rollbacks: how often it goes back before it gives up.
     built: of `build`, to spare a compilation.
   """
   mesh, like, state, step = built or build(toy_task(), total_steps=total_steps)
   checkpoints = Checkpoints(workdir / "checkpoints", keep=keep)
   found = checkpoints.restore_newest(like)
-  host = loop.Host(**found[1]) if found else loop.Host()
+  host = tools.Host(**found[1]) if found else tools.Host()
   state = found[0] if found else jax.tree.map(lambda leaf: leaf.copy(), state)
   data = Data(host.position, poison)
   log = Log(workdir, int(state.step))
@@ -175,7 +178,7 @@ def train(
     log.evaluation(step, {"score": score})
     return score
 
-  tools = loop.Tools(
+  equipment = tools.Tools(
     step=step,
     put=put,
     evaluate=evaluate,
@@ -184,11 +187,13 @@ def train(
     log=log,
     clock=Clock(lambda step: 1e3, 1e9),
     display=Display(int(state.step), total_steps),
-    sources=lambda step, skipped: {"seen_toys": 16 * step},
+    sources=lambda position, skipped: {"seen_toys": 16 * position},
   )
-  intervals = loop.Intervals(total_steps, 16, 3, 4, 5, OPTIONS.max_skipped)
+  intervals = tools.Intervals(
+    total_steps, 16, 3, 4, 5, OPTIONS.max_skipped, rollbacks
+  )
   try:
-    return loop.run(state, data, host, intervals, tools)
+    return loop.run(state, data, host, intervals, equipment)
   finally:
     checkpoints.close()
     log.close()
