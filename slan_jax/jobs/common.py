@@ -167,7 +167,9 @@ class _Terminal(logging.Handler):
 
 
 def _log_to_terminal() -> None:
-  absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax and TFDS talk a lot
+  # Orbax and TFDS talk a lot, and what fails there is told in our words.
+  talk = absl_logging.ERROR if "--debug" in sys.argv else absl_logging.FATAL
+  absl_logging.set_verbosity(talk)
   logger = logging.getLogger("slan_jax")
   logger.propagate = False
   if not logger.handlers:

@@ -1,5 +1,6 @@
 """`slan-train --config FILE[:ARG] --workdir DIR [--config.key=value ...]`."""
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -127,7 +128,9 @@ def _train(experiment, encoder, directory, mesh) -> int:
   display.say(f"Compiled in {time.perf_counter() - began:.0f} s")
   if jax.process_index() == 0:
     workdir.write(directory, experiment)
-  try:
+  with contextlib.ExitStack() as resources:  # closes all, whatever fails
+    for resource in (checkpoints, loader, log, display):
+      resources.callback(resource.close)
     outcome = loop.run(
       state,
       loader,
@@ -155,9 +158,6 @@ def _train(experiment, encoder, directory, mesh) -> int:
         sources=loader.counts,
       ),
     )
-  finally:
-    for resource in (display, log, loader, checkpoints):
-      resource.close()
   if clock.steps:
     host_share = 100 * clock.host_seconds / clock.seconds
     speed = experiment.batch_size * clock.steps / clock.seconds

@@ -7,10 +7,7 @@ devices before writing. What does not give its checksum back is not trusted.
 `scores.json` beside the steps tells which one is the best.
 """
 
-import contextlib
-import json
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +15,15 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from slan_jax.training.errors import CorruptCheckpointError
 from slan_jax.training.leaves import checksums, flat, lookup, named, plain
+from slan_jax.training.scores import NewestAndBest, Scores
 from slan_jax.training.state import TrainState
+from slan_jax.training.storage import corrupt, probe, reading, writing
 
 Tree = Any
 LOG = logging.getLogger(__name__)
-SCORES = "scores.json"
 
 
 class Checkpoints:
@@ -44,7 +41,9 @@ class Checkpoints:
     """
     self.directory = Path(directory).absolute()
     self._read_only = read_only
-    self._scores = _read_scores(self.directory / SCORES)
+    self._scores = Scores(self.directory)
+    self._last: int | None = None  # step whose writing was begun last
+    self._unsure = False  # whether it is known to be whole
     self._manager = ocp.CheckpointManager(
       self.directory,
       item_handlers={
@@ -52,7 +51,7 @@ class Checkpoints:
         "record": ocp.JsonCheckpointHandler(),
       },
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=_NewestAndBest(keep, self._scores),
+        preservation_policy=NewestAndBest(keep, self._scores),
         cleanup_tmp_directories=not read_only,
         create=not read_only,
       ),
@@ -64,7 +63,7 @@ class Checkpoints:
 
   def best(self) -> int | None:
     """Step with the highest score (the later of equals), if any has one."""
-    return _best(self.steps(), self._scores)
+    return self._scores.best(self.steps())
 
   def save(self, state: TrainState, host: Mapping[str, Any]) -> None:
     """Writes a checkpoint in the background, once its arrays are copied.
@@ -72,21 +71,28 @@ class Checkpoints:
     Args:
       state: the state to keep; it may be donated as soon as this returns.
       host: JSON values that belong to it, such as the data position.
+
+    Raises:
+      SaveError: this or the one before cannot be written.
     """
     arrays = named(plain(state))
     record = {"checksums": checksums(arrays), "host": dict(host)}
-    self._manager.save(
-      int(state.step),
-      args=ocp.args.Composite(
-        state=ocp.args.PyTreeSave(arrays), record=ocp.args.JsonSave(record)
-      ),
-      force=True,
-    )
+    self.wait()
+    self._last, self._unsure = int(state.step), True
+    with writing(self.directory, self._last):
+      if jax.process_index() == 0:
+        probe(self.directory)
+      self._manager.save(
+        self._last,
+        args=ocp.args.Composite(
+          state=ocp.args.PyTreeSave(arrays), record=ocp.args.JsonSave(record)
+        ),
+        force=True,
+      )
 
   def record_score(self, step: int, score: float) -> None:
     """Notes the score of a step (higher is better): it decides the best."""
-    self._scores[step] = float(score)
-    self._write_scores()
+    self._scores.note(step, score)
 
   def restore_newest(self, like: TrainState) -> tuple[TrainState, dict] | None:
     """Reads the newest checkpoint that is whole.
@@ -153,11 +159,10 @@ class Checkpoints:
     steps = self.steps()
     if not steps or steps[0] > step:
       return None
-    for later in steps:
-      if later > step:
-        self._manager.delete(later)
-        self._scores.pop(later, None)
-    self._write_scores()
+    later = [each for each in steps if each > step]
+    for each in later:
+      self._manager.delete(each)
+    self._scores.drop(later)
     return self.restore_newest(like)
 
   def restore_part(self, step: int, part: str, like: Tree) -> Tree:
@@ -180,13 +185,21 @@ class Checkpoints:
       )
     return self._restore(step, {part: like})[0][part]
 
+  def check(self) -> None:
+    """Raises SaveError as soon as background writing went wrong; no wait."""
+    if self._unsure and not self._manager.is_saving_in_progress():
+      self.wait()
+
   def wait(self) -> None:
-    """Waits for background writing; raises what went wrong there."""
-    self._manager.wait_until_finished()
+    """Waits for background writing; raises SaveError if that went wrong."""
+    with writing(self.directory, self._last):
+      self._manager.wait_until_finished()
+    self._unsure = False
 
   def close(self) -> None:
-    """Finishes writing and releases the directory."""
-    self._manager.close()
+    """Finishes writing and releases the directory; raises SaveError."""
+    with writing(self.directory, self._last):
+      self._manager.close()
 
   def _restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
     wanted, saved = named(plain(like)), self._saved(step)
@@ -205,90 +218,29 @@ class Checkpoints:
       ),
       record=ocp.args.JsonRestore(),
     )
-    try:
-      with _stray_reads_ignored():
-        restored = self._manager.restore(step, args=arguments)
+    with reading(self.directory, step):
+      restored = self._manager.restore(step, args=arguments)
       arrays, record = restored["state"], restored["record"]
-      for name, value in checksums(arrays).items():
-        if record["checksums"][name] != value:
-          raise ValueError(f"the checksum of {name} does not match")
-      return lookup(arrays, like), record["host"]
-    except Exception as error:
-      raise self._corrupt(step, error) from error
+      stored, host = record["checksums"], record["host"]
+    for name, value in checksums(arrays).items():
+      if stored.get(name) != value:
+        raise corrupt(
+          self.directory, step, f"the checksum of {name} does not match"
+        )
+    return lookup(arrays, like), host
 
   def _saved(self, step: int) -> dict[str, Any]:
     """Name -> what Orbax knows of each array of a step."""
-    try:
-      with _stray_reads_ignored():
-        return flat(self._manager.item_metadata(step)["state"].tree)
-    except Exception as error:
-      raise self._corrupt(step, error) from error
-
-  def _corrupt(self, step: int, reason) -> CorruptCheckpointError:
-    text = str(reason).strip().split("\n")[0][:200]
-    return CorruptCheckpointError(
-      f"checkpoint {step} in {self.directory} cannot be read ({text})"
-    )
+    with reading(self.directory, step):
+      found = flat(self._manager.item_metadata(step)["state"].tree)
+    return found
 
   def _set_aside(self, step: int) -> None:
     if self._read_only:
       return
-    self._scores.pop(step, None)
+    self._scores.drop([step])
     if jax.process_index() == 0:
       source = self.directory / str(step)
       source.rename(self.directory / f"{step}.corrupt")
-      self._write_scores()
     multihost_utils.sync_global_devices("set aside a broken checkpoint")
     self._manager.reload()
-
-  def _write_scores(self) -> None:
-    if jax.process_index() == 0:
-      partial = self.directory / f"{SCORES}.partial"
-      partial.write_text(json.dumps(self._scores))
-      partial.replace(self.directory / SCORES)
-
-
-class _NewestAndBest(preservation_policy.PreservationPolicy):
-  """Keeps the newest checkpoints and the best one."""
-
-  def __init__(self, keep: int, scores: Mapping[int, float]):
-    self._keep, self._scores = keep, scores
-
-  def should_preserve(self, checkpoints, *, context) -> list[bool]:
-    steps = [info.step for info in checkpoints]
-    kept = {*sorted(steps)[-self._keep :], _best(steps, self._scores)}
-    return [step in kept for step in steps]
-
-
-def _best(steps: list[int], scores: Mapping[int, float]) -> int | None:
-  scored = [(scores[step], step) for step in steps if step in scores]
-  return max(scored)[1] if scored else None
-
-
-def _read_scores(path: Path) -> dict[int, float]:
-  try:
-    return {int(k): float(v) for k, v in json.loads(path.read_text()).items()}
-  except FileNotFoundError:
-    return {}
-  except (ValueError, AttributeError, TypeError) as error:
-    LOG.warning("%s is unreadable (%s): scores so far are lost", path, error)
-    return {}
-
-
-@contextlib.contextmanager
-def _stray_reads_ignored():
-  """Silences reads that outlive a failed restore.
-
-  Orbax reads all arrays at once and gives up at the first that fails; each of
-  the others then prints a traceback about a closed event loop. After a failure
-  the filter stays, because they come when they please.
-  """
-  previous = sys.unraisablehook
-
-  def hook(unraisable) -> None:
-    if "Event loop is closed" not in str(unraisable.exc_value):
-      previous(unraisable)
-
-  sys.unraisablehook = hook
-  yield
-  sys.unraisablehook = previous

@@ -7,3 +7,7 @@ class NonFiniteError(RuntimeError):
 
 class CorruptCheckpointError(RuntimeError):
   """A checkpoint, or every one of a directory, cannot be read back whole."""
+
+
+class SaveError(OSError):
+  """A checkpoint cannot be written; those before it are kept."""

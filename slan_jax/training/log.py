@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from slan_jax.training.board import Board
+
 TRAINING = "metrics.jsonl"  # a line per log interval
 EVALUATIONS = "evaluations.jsonl"  # a line per evaluation during training
 BOARD = "tensorboard"
@@ -56,12 +58,7 @@ class Log:
       for name in (TRAINING, EVALUATIONS):
         rewind(self._workdir / name, step)
       self.close()
-      # Imported here: it imports torch, where there is one, for seconds.
-      from tensorboardX import SummaryWriter
-
-      self._board = SummaryWriter(
-        str(self._workdir / BOARD), purge_step=step + 1
-      )
+      self._board = Board(self._workdir / BOARD, step)
 
   def training(self, step: int, values: Mapping[str, float]) -> None:
     """Notes the means of the steps up to `step`."""
@@ -76,10 +73,15 @@ class Log:
       return
     # JSON has no NaN: a value that is none is left out.
     finite = {k: float(v) for k, v in values.items() if math.isfinite(v)}
-    with (self._workdir / file).open("a") as stream:
-      stream.write(json.dumps({"step": step} | finite) + "\n")
-    for name, value in finite.items():
-      self._board.add_scalar(f"{group}/{name}", value, step)
+    try:
+      with (self._workdir / file).open("a") as stream:
+        stream.write(json.dumps({"step": step} | finite) + "\n")
+      self._board.write(step, {f"{group}/{k}": v for k, v in finite.items()})
+    except OSError as error:
+      raise OSError(
+        f"{self._workdir} cannot be written to ({error.strerror or error}); "
+        "what was saved there is kept"
+      ) from error
 
   def close(self) -> None:
     """Flushes TensorBoard."""

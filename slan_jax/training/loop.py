@@ -131,6 +131,7 @@ class _Loop:
     fetched = time.perf_counter()
     if pending:
       self.record(pending[0], values)
+    self.tools.checkpoints.check()
     self.done += 1
     self.host.position += 1
     self.tools.display.advance()

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import resource
+import shutil
+import time
 from pathlib import Path
 
 import jax
@@ -10,8 +13,9 @@ import pytest
 
 from slan_jax.training import sharding
 from slan_jax.training.checkpoint import Checkpoints
-from slan_jax.training.errors import CorruptCheckpointError
+from slan_jax.training.errors import CorruptCheckpointError, SaveError
 from slan_jax.training.leaves import checksums
+from slan_jax.training.storage import reading
 from tests.training.toy import assert_trees_equal, build, toy_batch, toy_task
 
 
@@ -172,3 +176,63 @@ def test_unreadable_scores_are_dropped(tmp_path, caplog):
   with caplog.at_level(logging.WARNING):
     assert Checkpoints(tmp_path).best() is None
   assert "scores.json is unreadable" in caplog.text
+
+
+@pytest.fixture
+def no_room():
+  """Files cannot grow beyond 200 bytes, as on a disk that is full."""
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  logging.getLogger("absl").setLevel(logging.CRITICAL)  # as the jobs do
+  yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+  resource.setrlimit(resource.RLIMIT_FSIZE, before)
+  logging.getLogger("absl").setLevel(logging.NOTSET)
+
+
+def test_a_full_disk_loses_nothing(tmp_path, toy, states, no_room):
+  save(tmp_path, [states[2]])
+  checkpoints = Checkpoints(tmp_path)
+  no_room()
+  with pytest.raises(
+    SaveError, match=r"checkpoint 4 .*\(File too large\); checkpoint 2 is kept"
+  ):
+    checkpoints.save(states[4], {})
+    checkpoints.wait()
+  assert Checkpoints(tmp_path).restore_newest(toy[1])[1] == {"position": 2}
+
+
+def test_a_failed_save_is_noticed_without_waiting(tmp_path, states, no_room):
+  checkpoints = Checkpoints(tmp_path)
+  no_room()
+  checkpoints.save(states[1], {})
+  deadline = time.monotonic() + 60
+  with pytest.raises(SaveError, match=r"checkpoint 1 .*there is no other"):
+    while time.monotonic() < deadline:
+      checkpoints.check()
+      time.sleep(0.01)
+
+
+def test_a_vanished_directory_is_told(tmp_path, states):
+  checkpoints = Checkpoints(tmp_path / "gone")
+  shutil.rmtree(tmp_path / "gone")
+  message = r"checkpoint 1 cannot .*\(No such file or directory\)"
+  with pytest.raises(SaveError, match=message):
+    checkpoints.save(states[1], {})
+
+
+def test_devices_and_processes_are_not_called_corrupt(tmp_path, monkeypatch):
+  def fail(number):
+    raise jax.errors.JaxRuntimeError("UNAVAILABLE: a process is gone")
+
+  with pytest.raises(jax.errors.JaxRuntimeError), reading(tmp_path, 1):
+    fail(1)
+  # What another process cannot read is not trusted here either.
+  monkeypatch.setattr(jax, "process_count", lambda: 3)
+  monkeypatch.setattr(
+    "slan_jax.training.storage.multihost_utils.process_allgather",
+    lambda mine: np.array([mine, 0, 1]),
+  )
+  with (
+    pytest.raises(CorruptCheckpointError, match="process 2 cannot read it"),
+    reading(tmp_path, 1),
+  ):
+    pass
