@@ -127,7 +127,7 @@ def test_two_score_as_one(alone, tmp_path):
     task="retrieval", split="test", galleries=(4,), step=STEPS,
     config_hash=workdir.config_hash(workdir.read(alone[0])), untrained=True,
   )  # fmt: skip
-  checkpoints = evaluate.open_checkpoints(alone[0])
+  checkpoints = workdir.open_checkpoints(alone[0])
   one = evaluate.evaluate(
     workdir.read(alone[0]), checkpoints, request, tmp_path / "one"
   )
