@@ -22,6 +22,16 @@ def get_config() -> ml_collections.ConfigDict:
   config.text = _text()
   config.model = _model()
   config.objective = _objective()
+  config.localisation = _localisation()
+  config.detection = _detection()
+  config.grounding = _section(  # rows of fine-tuning
+    phrases=16,  # of a caption at most, the first ones
+    boxes=8,  # of a phrase at most, the largest ones
+  )
+  config.video = _section(
+    frames=8,  # m of a clip (4.2.5); silence, as BLIP
+    choice="uniform",  # or "random"; the paper: "randomly select"
+  )
   config.optimizer = _optimizer()
   config.mesh = _section(
     data=-1,  # devices that split the batch; -1 = all that remain
@@ -239,6 +249,42 @@ def _objective() -> ml_collections.ConfigDict:
     # Addition: a caption with one word changed is a negative of ITC and ITM.
     swapped_words=False,
     phrase_sharpness=10.0,  # of the soft maximum over positions
+  )
+
+
+def _localisation() -> ml_collections.ConfigDict:
+  """Detection and grounding fine-tuned on boxes; silence, as MDETR."""
+  return _section(
+    # Regions kept of an image, 0 = every query, and their h: with the T = 10 of
+    # pre-training no image could have more than ten boxes.
+    top=0,
+    threshold=0.0,
+    temperature=0.1,  # initial, of the cosines of regions and tokens; learned
+    nothing=0.3,  # initial cosine of regions that the text does not name
+    fit=True,  # addition, of word_map: scores count the fit to the phrase's map
+    cost_tokens=1.0,  # of the matcher
+    cost_l1=5.0,
+    cost_giou=2.0,
+    tokens=1.0,  # weights of the losses
+    l1=5.0,
+    giou=2.0,
+    nothing_weight=0.1,  # of regions without a box
+    auxiliary=1.0,  # of G_0..G_(L-1), beside G_L
+  )
+
+
+def _detection() -> ml_collections.ConfigDict:
+  return _section(
+    classes=(),  # names to detect; () = the classes of data.dir
+    opening="detect: ",  # of the prompt (4.2.6)
+    separator=", ",  # between its names; GLIP's is ". "
+    prompt_classes=0,  # names of a prompt at most; 0 = as many as fit
+    max_length=256,  # tokens of a prompt, but never beyond text.max_positions
+    boxes=100,  # objects of a training image at most, the largest ones
+    # IoU above which a better region of the same class suppresses one; 0 =
+    # never. Silence; the adaptor draws several regions to one object.
+    nms=0.5,
+    most=100,  # boxes reported of an image, as COCO counts them
   )
 
 

@@ -31,6 +31,23 @@ ROWS = {
     "counterfactual_words": "  where a word of the phrase changes",
     "counterfactual_relation": "  where only its place is told otherwise",
   },
+  "detection": {
+    "ap": "average precision, IoU .5 to .95",
+    "ap50": "average precision, IoU .5",
+    "ap75": "average precision, IoU .75",
+    "ar100": "average recall",
+  },
+  "nlvr2": {
+    "accuracy": "accuracy",
+    "consistency": "consistency",
+  },
+  "video_retrieval": {
+    "t2i_r1": "text to video R@1",
+    "t2i_r5": "text to video R@5",
+    "t2i_r10": "text to video R@10",
+    "i2t_r1": "video to text R@1",
+    "mdr": "median rank of the right video (not percent)",
+  },
 }
 
 

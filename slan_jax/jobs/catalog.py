@@ -9,7 +9,14 @@ import jax
 from slan_jax.input.captions import CaptionMaker
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.text import TextEncoder
-from slan_jax.jobs import grounding, retrieval, scoring
+from slan_jax.jobs import (
+  detection,
+  grounding,
+  nlvr2,
+  retrieval,
+  scoring,
+  video_retrieval,
+)
 from slan_jax.jobs.experiment import Experiment, batch_shape
 from slan_jax.jobs.setting import Score, Setting
 from slan_jax.jobs.typed import ConfigError
@@ -48,6 +55,17 @@ def _pretrain(experiment: Experiment, encoder: TextEncoder) -> Task:
   )._replace(name=experiment.task)
 
 
+def _grounding(experiment: Experiment, encoder: TextEncoder) -> Task:
+  """A run of another task is scored as that task left it: zero-shot."""
+  if experiment.task == "grounding":
+    return grounding.tuned(experiment)
+  return _pretrain(experiment, encoder)
+
+
+def _video(experiment: Experiment, encoder: TextEncoder) -> Task:
+  return video_retrieval.scored(_pretrain(experiment, encoder), experiment)
+
+
 def _captions(experiment: Experiment) -> MakeMaker:
   del experiment
   return CaptionMaker
@@ -59,7 +77,14 @@ CATALOG: dict[str, Entry] = {
     _pretrain, _captions, retrieval.open_scorer, "r_mean", True
   ),
   "grounding": Entry(
-    _pretrain, None, grounding.open_scorer, "grounding_r1", True
+    _grounding, grounding.maker, grounding.open_scorer, "grounding_r1", True
+  ),
+  "detection": Entry(
+    detection.make, detection.maker, detection.open_scorer, "ap", True
+  ),
+  "nlvr2": Entry(nlvr2.make, nlvr2.maker, nlvr2.open_scorer, "accuracy", False),
+  "video_retrieval": Entry(
+    _video, None, video_retrieval.open_scorer, "r_mean", True
   ),
 }
 SCORED = tuple(name for name, entry in CATALOG.items() if entry.open_scorer)

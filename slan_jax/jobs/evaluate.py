@@ -33,6 +33,9 @@ _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "last", "Step, or `last`, or `best` by validation score."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Split to score.")
+_DATA = flags.DEFINE_string(
+  "data", None, "Prepared directory to score on; else the run's own."
+)
 _GALLERY = flags.DEFINE_list(
   "gallery", None, "Images per gallery, headline first; else the run's own."
 )
@@ -47,6 +50,7 @@ class Request:
   """What is to be scored, and how; equal requests have equal results."""
 
   task: str
+  data: str
   split: str
   galleries: tuple[int, ...]
   step: int
@@ -62,15 +66,17 @@ def main() -> None:
 
 def _from_flags() -> int:
   directory = Path(common.WORKDIR.value)
-  experiment = workdir.read(directory)
+  run = workdir.read(directory)
+  experiment = on_data(run, _DATA.value)
   common.use_cpu_devices(experiment.mesh.cpu_devices)
   checkpoints = workdir.open_checkpoints(directory)
   request = Request(
     task=_TASK.value,
+    data=experiment.data.dir,
     split=_SPLIT.value,
     galleries=parse_galleries(_GALLERY.value, experiment.evaluation.galleries),
     step=workdir.choose_step(checkpoints, _CHECKPOINT.value),
-    config_hash=workdir.config_hash(experiment),
+    config_hash=workdir.config_hash(run),
     untrained=_UNTRAINED.value,
   )
   output = Path(common.OUTPUT.value)
@@ -81,6 +87,17 @@ def _from_flags() -> int:
     Console().print(table.closing_table([found]))
     print(f"{output / 'metrics.json'}")
   return 0
+
+
+def on_data(experiment: Experiment, directory: str | None) -> Experiment:
+  """The experiment with other data, but with the tokenizer of its run."""
+  if directory is None:
+    return experiment
+  data, text = experiment.data, experiment.text
+  if text.tokenizer == "dataset":
+    text = dataclasses.replace(text, tokenizer=str(Path(data.dir, "tokenizer")))
+  data = dataclasses.replace(data, dir=directory)
+  return dataclasses.replace(experiment, data=data, text=text)
 
 
 def parse_galleries(

@@ -6,6 +6,7 @@ from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.jobs.typed import ConfigError
 from slan_jax.models import config as models
+from slan_jax.tasks import config as tasks
 from slan_jax.tasks.config import Batch, Objective
 from slan_jax.training import config as training
 
@@ -82,6 +83,10 @@ class Experiment:
   text: Text
   model: models.Slan
   objective: Objective
+  localisation: tasks.Localisation
+  detection: tasks.Detection
+  grounding: tasks.Grounding
+  video: tasks.Video
   optimizer: training.Optimizer
   mesh: training.Mesh
   checkpoint: training.Checkpoint
@@ -105,6 +110,13 @@ class Experiment:
       ("evaluation.pair_batch_size", self.evaluation.pair_batch_size, 1),
       ("evaluation.texts_per_image", self.evaluation.texts_per_image, 0),
       ("evaluation.top_k", self.evaluation.top_k, 1),
+      ("localisation.top", self.localisation.top, 0),
+      ("detection.prompt_classes", self.detection.prompt_classes, 0),
+      ("detection.boxes", self.detection.boxes, 1),
+      ("detection.most", self.detection.most, 1),
+      ("grounding.phrases", self.grounding.phrases, 1),
+      ("grounding.boxes", self.grounding.boxes, 1),
+      ("video.frames", self.video.frames, 1),
     ):
       if value < least:
         raise ConfigError(f"{name} is {value}; expected at least {least}")
@@ -121,6 +133,7 @@ class Experiment:
     for name, value, choices in (
       ("evaluation.first_stage", self.evaluation.first_stage, scored),
       ("evaluation.score", self.evaluation.score, {"itm", "sum", "stage1"}),
+      ("video.choice", self.video.choice, {"uniform", "random"}),
     ):
       if value not in choices:
         raise ConfigError(

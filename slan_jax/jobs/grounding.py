@@ -1,10 +1,36 @@
-"""Scores phrase grounding for `slan-eval` and during training."""
+"""Phrase grounding for `slan-train` and `slan-eval`."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
+from slan_jax.input.maker import MakeMaker
+from slan_jax.input.phrases import PhraseMaker
+from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.scoring import Scorer
 from slan_jax.jobs.setting import Score, Setting, Tree
+from slan_jax.tasks import grounding
+from slan_jax.tasks.task import Task
+
+
+def tuned(experiment: Experiment) -> Task:
+  """The task that learns from the boxes of phrases."""
+  return grounding.make_task(
+    experiment.model,
+    experiment.localisation,
+    batch_size=experiment.batch_size,
+    max_length=experiment.text.max_length,
+    phrases=experiment.grounding.phrases,
+    boxes=experiment.grounding.boxes,
+  )
+
+
+def maker(experiment: Experiment) -> MakeMaker:
+  """Makes rows of captions whose phrases have boxes."""
+  options = experiment.grounding
+  return functools.partial(
+    PhraseMaker, phrases=options.phrases, boxes=options.boxes
+  )
 
 
 def open_scorer(setting: Setting) -> Score:

@@ -17,8 +17,6 @@ from slan_jax.ops import boxes as box_ops
 _IMPOSSIBLE = -1e9  # finite: zero times it is zero
 _WORST = 1e4  # cost of what is not finite; the matcher never ends on NaN
 
-Pair = tuple[jax.Array, jax.Array]
-
 
 def token_log_probability(
   logit: jax.Array,
@@ -125,7 +123,7 @@ def soft_token_loss(
   matched: jax.Array,
   *,
   nothing: float,
-) -> Pair:
+) -> jax.Array:
   """Cross entropy of every region with the tokens of its box, as MDETR.
 
   Args:
@@ -135,18 +133,18 @@ def soft_token_loss(
     nothing: weight of a region without a box.
 
   Returns:
-    Sum over regions and the number of boxes, float32 scalars.
+    [B] float32, sum over regions; the peers divide by the number of boxes.
   """
   wanted = jnp.einsum("bmr,bmn->brn", matched, token_target)
   free = 1.0 - jnp.sum(matched, axis=1)
   named = jnp.sum(wanted * log_probability[..., :-1], axis=-1)
   empty = nothing * free * log_probability[..., -1]
-  return -jnp.sum(named + empty), jnp.sum(matched)
+  return -jnp.sum(named + empty, axis=-1)
 
 
 def box_losses(
   boxes: jax.Array, target: jax.Array, matched: jax.Array
-) -> dict[str, Pair]:
+) -> dict[str, jax.Array]:
   """L1 and 1 - GIoU between the boxes and their regions.
 
   Args:
@@ -155,7 +153,7 @@ def box_losses(
     matched: [B, M, R] of `match_boxes`.
 
   Returns:
-    `l1` and `giou`: sum over boxes and their number, float32 scalars.
+    `l1` and `giou`: [B] float32, sums over the boxes of an image.
   """
   exists = jnp.sum(matched, axis=-1)
   # Padding may hold anything: there both sides become the same box.
@@ -165,8 +163,7 @@ def box_losses(
   overlap = box_ops.giou(
     box_ops.cxcywh_to_xyxy(mine), box_ops.cxcywh_to_xyxy(target)
   )
-  count = jnp.sum(exists)
   return {
-    "l1": (jnp.sum(jnp.abs(mine - target)), count),
-    "giou": (jnp.sum((1.0 - overlap) * exists), count),
+    "l1": jnp.sum(jnp.abs(mine - target), axis=(1, 2)),
+    "giou": jnp.sum((1.0 - overlap) * exists, axis=-1),
   }

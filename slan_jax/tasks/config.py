@@ -44,3 +44,52 @@ class Batch:
   hard_negatives: int
   mask_id: int
   microbatches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Localisation:
+  """Detection and grounding by boxes; `configs/base.py` explains it."""
+
+  top: int
+  threshold: float
+  temperature: float
+  nothing: float
+  fit: bool
+  cost_tokens: float
+  cost_l1: float
+  cost_giou: float
+  tokens: float
+  l1: float
+  giou: float
+  nothing_weight: float
+  auxiliary: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Detection:
+  """Detection by prompt; `configs/base.py` explains it."""
+
+  classes: tuple[str, ...]
+  opening: str
+  separator: str
+  prompt_classes: int
+  max_length: int
+  boxes: int
+  nms: float
+  most: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Grounding:
+  """Sizes of grounding's training rows; `configs/base.py` explains it."""
+
+  phrases: int
+  boxes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+  """Frames of a clip; `configs/base.py` explains it."""
+
+  frames: int
+  choice: str

@@ -1,6 +1,6 @@
 """Phrase grounding (section 4.2.6): regions and scores of every word.
 
-Axes: B pairs, L levels, R regions, N words, P phrases.
+Axes: B pairs, L levels, R regions, N words, P phrases, M boxes of a phrase.
 """
 
 import functools
@@ -10,21 +10,120 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from slan_jax.axes import constrain_batch
+from slan_jax.models import config
 from slan_jax.models.layers import l2_normalize
 from slan_jax.models.slan import ImageState, Slan, TextState
 from slan_jax.models.word_map import inner_tokens
-from slan_jax.ops.roi_align import roi_align
+from slan_jax.ops import boxes as box_ops
+from slan_jax.tasks import localisation, region_tokens, retrieval
+from slan_jax.tasks.config import Localisation
+from slan_jax.tasks.task import Metrics, Task
 
 Grounded = dict[str, jax.Array]
 
 
 def predictions(model: Slan) -> dict[str, Callable]:
   """`ground`: (params, images, text, text_mask) -> regions and scores."""
-  return {"ground": functools.partial(_ground, model)}
+  return {"ground": functools.partial(_ground, model, None)}
+
+
+def make_task(
+  cfg: config.Slan,
+  options: Localisation,
+  *,
+  batch_size: int,
+  max_length: int,
+  phrases: int,
+  boxes: int,
+) -> Task:
+  """Fine-tuning on captions whose phrases have boxes, such as Entities'.
+
+  Each box is an object of its own, named by the tokens of its phrase; a box of
+  several phrases is several objects.
+
+  Args:
+    cfg: the model.
+    options: regions, scores and losses.
+    batch_size: pairs of a global batch.
+    max_length: N, tokens of a caption.
+    phrases: P, phrases of a caption at most.
+    boxes: M, boxes of a phrase at most.
+
+  Returns:
+    A `Task` that predicts encode_image and ground.
+  """
+  model = Slan(localisation.with_regions(cfg, options))
+  b, n, side = batch_size, max_length, cfg.image_size
+  spec = jax.ShapeDtypeStruct
+  return Task(
+    name="grounding",
+    batch_spec={
+      "image": spec((b, side, side, 3), jnp.uint8),
+      "text": spec((b, n), jnp.int32),
+      "text_mask": spec((b, n), bool),
+      "phrase_tokens": spec((b, phrases, n), bool),
+      "boxes": spec((b, phrases, boxes, 4), jnp.float32),
+      "box_mask": spec((b, phrases, boxes), bool),
+    },
+    init=functools.partial(_init, model, options, max_length),
+    loss=functools.partial(_loss, model, options),
+    predict={
+      "encode_image": retrieval.predictions(model)["encode_image"],
+      "ground": functools.partial(_ground, model, options),
+    },
+    stages=(),
+  )
+
+
+def _init(
+  model: Slan, options: Localisation, max_length: int, key: jax.Array
+) -> tuple[dict[str, Any], dict]:
+  side = model.cfg.image_size
+  image = jnp.zeros((1, side, side, 3), jnp.uint8)
+  ids = jnp.zeros((1, max_length), jnp.int32)
+  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
+  head = localisation.new_head(options)
+  return {"slan": variables["params"], localisation.HEAD: head}, {}
+
+
+def _loss(
+  model: Slan,
+  options: Localisation,
+  params: dict[str, Any],
+  ema: dict[str, Any],
+  carry: dict,
+  batch: dict[str, jax.Array],
+  *,
+  key: jax.Array,
+  step: jax.Array,
+  stage: int,
+) -> tuple[jax.Array, tuple[Metrics, dict]]:
+  """Losses of the phrases' boxes; see `Task.loss`."""
+  del ema, key, step, stage
+  batch = constrain_batch(batch)
+  call = functools.partial(model.apply, {"params": params["slan"]})
+  images = call(batch["image"], method="encode_image")
+  texts = call(batch["text"], batch["text_mask"], method="encode_text")
+  exists = batch["box_mask"]
+  tokens = batch["phrase_tokens"].astype(jnp.float32)
+  targets = localisation.Targets(
+    boxes=box_ops.xyxy_to_cxcywh(batch["boxes"]).reshape(len(exists), -1, 4),
+    exists=exists.reshape(len(exists), -1),
+    tokens=jnp.repeat(tokens, exists.shape[-1], axis=1),
+  )
+  located, log_p, counts = localisation.token_scores(
+    model, options, params, images, texts
+  )
+  terms, metrics = localisation.localisation_terms(
+    options, located.boxes, log_p, counts, targets
+  )
+  return localisation.total(terms), (metrics | terms, carry)
 
 
 def _ground(
   model: Slan,
+  tuned: Localisation | None,
   params: Any,
   images: ImageState,
   text: jax.Array,
@@ -34,6 +133,8 @@ def _ground(
 
   Args:
     model: the model.
+    tuned: how a model that learned from boxes scores its regions; None = as
+      pre-training leaves it.
     params: of the task.
     images: B encoded images: those of several captions are encoded once.
     text: [B, N] int32. text_mask: [B, N] bool, real tokens.
@@ -47,7 +148,13 @@ def _ground(
   """
   call = functools.partial(model.apply, {"params": params["slan"]})
   texts = call(text, text_mask, method="encode_text")
-  located = call(images, texts, method="locate")
+  scores = None
+  if tuned is None:
+    located = call(images, texts, method="locate")
+  else:
+    located, scores, _ = localisation.region_scores(
+      model, tuned, params, images, texts
+    )
   found = {
     "boxes": located.boxes,
     "region_mask": images.regions["mask"],
@@ -55,23 +162,18 @@ def _ground(
     "proposal_score": jax.nn.sigmoid(images.proposals["saliency_logit"]),
   }
   if texts.phrases is not None:
-    return found | _by_phrases(call, images, texts, located.boxes)
-  return found | _by_words(model, images, texts, located)
+    found |= _by_phrases(call, images, texts, located.boxes)
+  else:
+    found |= _by_words(model, images, texts, located)
+  return found if scores is None else found | {"scores": scores}
 
 
 def _by_phrases(call, images: ImageState, texts: TextState, boxes) -> Grounded:
   """Scores a head noun by the fit of the box to its phrase's map."""
-  heads = texts.phrases
-  place = jax.nn.one_hot(heads["head"], texts.mask.shape[1])
-  place = jnp.where(heads["mask"][..., None], place, 0.0)  # [B, P, N]
-  levels = boxes.shape[1]
-  fit = [
-    call(images, texts, boxes[:, level], method="box_fit")
-    for level in range(levels)
-  ]
+  place = region_tokens.phrase_places(texts)
   _, fine = call(images, texts, method="phrase_maps")
   return {
-    "scores": jnp.einsum("blrp,bpn->blrn", jnp.stack(fit, 1), place),
+    "scores": region_tokens.phrase_fit(call, images, texts, boxes),
     "token_weight": jnp.max(place, axis=1),
     "map": jnp.einsum("bhwp,bpn->bhwn", fine, place),
   }
@@ -82,19 +184,8 @@ def _by_words(
 ) -> Grounded:
   """Scores a word by its cosine with the region pooled after each level."""
   words = l2_normalize(located.words)
-  scores = []
-  for level in range(located.boxes.shape[1]):
-    features = images.pyramid[max(level - 1, 0)]
-    pooled = roi_align(
-      features,
-      located.boxes[:, level],
-      output_size=model.cfg.adaptor.roi_size,
-      sampling_ratio=model.cfg.adaptor.sampling_ratio,
-    )
-    pooled = l2_normalize(jnp.mean(pooled, axis=(2, 3)))
-    scores.append(jnp.einsum("brd,bnd->brn", pooled, words))
   return {
-    "scores": jnp.stack(scores, axis=1),
+    "scores": region_tokens.word_cosines(model, images, texts, located),
     "token_weight": inner_tokens(texts.mask).astype(jnp.float32),
     "map": jnp.einsum(
       "bhwd,bnd->bhwn", l2_normalize(images.pyramid[-1]), words

@@ -19,10 +19,10 @@ def predictions(model: Slan) -> dict[str, Callable]:
     "encode_image": functools.partial(_encode_image, model),
     "encode_text": functools.partial(_encode_text, model),
     "itc": _itc,
-    "itm": functools.partial(_itm, model),
+    "itm": functools.partial(match_odds, model),
   }
   if model.cfg.word_map.enabled:
-    made["phrase"] = _phrase
+    made["phrase"] = phrase_scores
   return made
 
 
@@ -44,7 +44,9 @@ def _itc(params: Any, images: ImageState, texts: TextState) -> jax.Array:
   return jnp.einsum("ip,tp->it", images.embedding, texts.embedding)
 
 
-def _phrase(params: Any, images: ImageState, texts: TextState) -> jax.Array:
+def phrase_scores(
+  params: Any, images: ImageState, texts: TextState
+) -> jax.Array:
   """Mean over phrases of the best place on the word map: [I, T]."""
   del params
   maps = images.word_map.reshape(
@@ -57,7 +59,7 @@ def _phrase(params: Any, images: ImageState, texts: TextState) -> jax.Array:
   return total / jnp.maximum(jnp.sum(weight, -1), 1.0)[None]
 
 
-def _itm(
+def match_odds(
   model: Slan, params: Any, images: ImageState, texts: TextState
 ) -> jax.Array:
   """Log odds that aligned pairs match: [N]."""

@@ -17,12 +17,21 @@ def test_a_task_is_the_model_of_its_name_with_the_recipe(task, name):
   experiment = to_dataclass(values.to_dict(), Experiment)
   assert experiment.model.backbone.name == plain.model.backbone.name
   assert experiment.model.width == plain.model.width
-  assert experiment.objective.mlm == 0.0
+  assert (experiment.objective.mlm == 0.0) == (task == "retrieval")
   assert experiment.data.dir == plain.data.dir
   small = name == "scenes"
   assert (experiment.model.image_size >= 384) != small
   assert experiment.optimizer.decay == "cosine"
   assert experiment.total_steps < plain.total_steps
+
+
+def test_boxes_stay_where_they_are():
+  """RandAugment would move pictures and not their boxes."""
+  for task in ("detection", "grounding"):
+    for name in ("vit_b", "scenes"):
+      values = finetune.get_config(f"{task},{name}")
+      assert tuple(values.data.randaugment) == (0, 0)
+      assert values.localisation.top == 0  # every query
 
 
 def test_options_reach_the_model():

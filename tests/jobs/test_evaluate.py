@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ def request(directory, **changes) -> Request:
   experiment = workdir.read(directory)
   plain = Request(
     task="retrieval",
+    data=experiment.data.dir,
     split="test",
     galleries=(4, 8),
     step=STEPS,
@@ -111,3 +113,13 @@ def test_nothing_to_evaluate_is_named(tmp_path):
     workdir.open_checkpoints(tmp_path)
   with pytest.raises(WorkdirError, match="not the work directory"):
     report.report(tmp_path)
+
+
+def test_other_data_is_read_with_the_words_of_the_run(run, tmp_path):
+  experiment = workdir.read(run)
+  assert evaluate.on_data(experiment, None) == experiment
+  other = evaluate.on_data(experiment, "elsewhere")
+  assert other.data.dir == "elsewhere"
+  directory = Path(experiment.data.dir, "tokenizer")
+  assert other.text.tokenizer == str(directory) and directory.is_dir()
+  assert evaluate.on_data(other, str(tmp_path)).text == other.text

@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -90,3 +91,15 @@ def small_batch(task, seed: int = 0) -> dict[str, np.ndarray]:
       value = rng.integers(6, VOCAB, spec.shape)
     batch[name] = value.astype(spec.dtype)
   return batch
+
+
+def random_params(task, seed: int = 0):
+  """Parameters of a task drawn without compiling its initialisation."""
+  rng = np.random.default_rng(seed)
+  shapes, _ = jax.eval_shape(task.init, jax.random.key(0))
+
+  def draw(path, leaf):
+    mean = 1.0 if jax.tree_util.keystr(path).endswith("['scale']") else 0.0
+    return jnp.float32(rng.normal(mean, 0.2, leaf.shape))
+
+  return jax.tree_util.tree_map_with_path(draw, shapes)
