@@ -14,7 +14,7 @@ from slan_jax.input import image
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
-from slan_jax.input.source import EvaluationRecord, EvaluationSource
+from slan_jax.input.source import EvaluationRecord, EvaluationSource, texts
 from slan_jax.input.text import load_encoder
 from slan_jax.input.window import boxed_picture, require_still
 
@@ -73,9 +73,10 @@ def read_classes(directory: str | Path, split: str = "train") -> Classes:
 
 
 def _labels(source: EvaluationSource, number: int) -> list[str]:
+  """The labels of a record, without the rest of it: there may be many."""
   try:
-    return source[number].labels
-  except BadRecord:
+    return texts(source.features(number), "objects/label")
+  except (BadRecord, UnicodeDecodeError):
     return []
 
 
