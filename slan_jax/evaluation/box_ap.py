@@ -208,7 +208,6 @@ def _indexed(
     }
     for place, row in enumerate(results)
   ]
-  # Whatever outlines the truth has, boxes alone are compared.
   true = [dict(row) for row in truth["annotations"]]
   made = []
   for annotations in (true, rows):

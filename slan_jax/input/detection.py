@@ -1,7 +1,6 @@
 """Pictures with boxes of classes: rows to train on, and splits to score."""
 
 import dataclasses
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -11,73 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from slan_jax.input import image
+from slan_jax.input.classes import Classes, read_classes
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
-from slan_jax.input.source import EvaluationRecord, EvaluationSource, texts
+from slan_jax.input.source import EvaluationRecord, EvaluationSource
 from slan_jax.input.text import load_encoder
 from slan_jax.input.window import boxed_picture, require_still
-
-CATEGORIES = "categories.json"
-
-
-class Classes(NamedTuple):
-  """The classes of a data set.
-
-  Attributes:
-    names: Of each, as the objects are labelled.
-    ids: Number of each in result files; COCO's have gaps.
-  """
-
-  names: tuple[str, ...]
-  ids: tuple[int, ...]
-
-
-def read_classes(directory: str | Path, split: str = "train") -> Classes:
-  """The classes of a prepared directory.
-
-  Args:
-    directory: With `categories.json`, or else with labelled objects.
-    split: Whose labels are the classes where there is no such file.
-
-  Returns:
-    The classes in the order of the file; labels by name, numbered from 1.
-
-  Raises:
-    InputError: The file is none, a name or number stands twice, or there are
-      no objects.
-  """
-  path = Path(directory) / CATEGORIES
-  if not path.is_file():
-    source = EvaluationSource(directory, split)
-    found = {name for n in range(len(source)) for name in _labels(source, n)}
-    if not found:
-      raise InputError(
-        f"{directory}: no object of split {split!r} has a label, and there is "
-        f"no {CATEGORIES}; data/README.md says which data sets have objects"
-      )
-    return Classes(tuple(sorted(found)), tuple(range(1, len(found) + 1)))
-  try:
-    rows = json.loads(path.read_text("utf-8"))
-    names = tuple(str(row["name"]) for row in rows)
-    ids = tuple(int(row["id"]) for row in rows)
-  except (OSError, ValueError, TypeError, KeyError) as error:
-    raise InputError(
-      f"{path}: expected a list of objects with id and name ({error!r})"
-    ) from error
-  for what, values in (("name", names), ("id", ids)):
-    twice = [value for value, n in Counter(values).items() if n > 1]
-    if twice:
-      raise InputError(f"{path}: {what} {twice[0]!r} stands twice; rename one")
-  return Classes(names, ids)
-
-
-def _labels(source: EvaluationSource, number: int) -> list[str]:
-  """The labels of a record, without the rest of it: there may be many."""
-  try:
-    return texts(source.features(number), "objects/label")
-  except (BadRecord, UnicodeDecodeError):
-    return []
 
 
 class ObjectExample(NamedTuple):

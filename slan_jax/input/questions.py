@@ -1,7 +1,6 @@
 """Questions about pictures: rows to train on, and splits to score."""
 
 import dataclasses
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from slan_jax.input import augment, crop, image
+from slan_jax.input.answers import read_answers
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
 from slan_jax.input.parts import PartRecord, PartSource, Question
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.input.words import mirror_directions
-
-ANSWERS = "answers.json"
 
 
 class QuestionExample(NamedTuple):
@@ -224,34 +222,3 @@ def question_split(
     skipped=+skipped,
     encoder=encoder,
   )
-
-
-def read_answers(directory: str | Path) -> list[str]:
-  """The answers to rank, as preparation took them from training.
-
-  Args:
-    directory: A prepared directory.
-
-  Returns:
-    Distinct answers, most frequent first.
-
-  Raises:
-    InputError: The list is missing, is none, or holds an answer twice.
-  """
-  path = Path(directory) / ANSWERS
-  try:
-    answers = json.loads(path.read_text("utf-8"))
-  except (OSError, ValueError) as error:
-    raise InputError(
-      f"{path}: {error}; it lists the answers to rank, and is made with the "
-      "data where there is a split train"
-    ) from error
-  if not isinstance(answers, list) or not all(
-    isinstance(answer, str) and answer.strip() for answer in answers
-  ):
-    raise InputError(f"{path}: expected a list of texts")
-  twice = [answer for answer, n in Counter(answers).items() if n > 1]
-  if twice or not answers:
-    what = f"holds {twice[0]!r} twice" if twice else "holds no answer"
-    raise InputError(f"{path} {what}; prepare the data again")
-  return answers

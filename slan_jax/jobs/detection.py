@@ -9,12 +9,8 @@ import jax
 from slan_jax.evaluation import detection as evaluation
 from slan_jax.evaluation.box_ap import PROTOCOL, box_ap, coco_truth
 from slan_jax.evaluation.result_file import detection_rows, write_detections
-from slan_jax.input.detection import (
-  Classes,
-  ObjectMaker,
-  detection_split,
-  read_classes,
-)
+from slan_jax.input.classes import Classes, read_classes
+from slan_jax.input.detection import ObjectMaker, detection_split
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.prompt import Prompts, Style, make_prompts
 from slan_jax.input.text import TextEncoder, load_encoder

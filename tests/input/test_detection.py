@@ -5,12 +5,8 @@ import numpy as np
 import pytest
 
 from data.schema import record
-from slan_jax.input.detection import (
-  Classes,
-  ObjectMaker,
-  detection_split,
-  read_classes,
-)
+from slan_jax.input.classes import Classes, read_classes
+from slan_jax.input.detection import ObjectMaker, detection_split
 from slan_jax.input.errors import InputError
 from slan_jax.input.window import boxed_picture
 from tests.input.prepared import (

@@ -7,13 +7,10 @@ import pytest
 from data.parts import question_fields
 from data.row import QuestionRow
 from data.schema import record
+from slan_jax.input.answers import read_answers
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.parts import PartSource
-from slan_jax.input.questions import (
-  QuestionMaker,
-  question_split,
-  read_answers,
-)
+from slan_jax.input.questions import QuestionMaker, question_split
 from tests.input.prepared import (
   evaluation_config,
   input_config,
