@@ -83,6 +83,7 @@ setup(
       "slan-plan=slan_jax.jobs.plan:main",
       "slan-report=slan_jax.jobs.report:main",
       "slan-calibrate=slan_jax.jobs.calibrate:main",
+      "slan-score=slan_jax.jobs.score:main",
       "slan-export=slan_jax.jobs.export:main",
       "slan-predict=slan_jax.jobs.predict:main",
       "slan-ablate=slan_jax.jobs.ablate:main",

@@ -141,6 +141,33 @@ def write_judgements(path: Path, judgements: Mapping[str, bool]) -> None:
   write_atomically(path, "".join(lines).encode())
 
 
+def read_judgements(path: Path) -> dict[str, bool]:
+  """The judgements of an NLVR2 result file, by identifier.
+
+  Raises:
+    ValueError: It is no such file, or judges a statement twice; names the file
+      and the line.
+  """
+  try:
+    lines = Path(path).read_text("utf-8").splitlines()
+  except (OSError, ValueError) as error:
+    raise ValueError(f"{path}: not a result file ({error})") from error
+  found: dict[str, bool] = {}
+  for number, line in enumerate(lines, 1):
+    name, comma, word = line.strip().rpartition(",")
+    if not comma or word not in ("True", "False"):
+      raise ValueError(
+        f"{path}:{number}: {line!r}; expected identifier,True or "
+        "identifier,False"
+      )
+    if name in found:
+      raise ValueError(
+        f"{path}:{number}: {name} stands twice; keep one of them"
+      )
+    found[name] = word == "True"
+  return found
+
+
 def _id(name: str) -> int | str:
   """An id as official files have it: a number where it is one."""
   name = str(name)

@@ -45,6 +45,25 @@ def test_judgements_are_lines(tmp_path):
   path = tmp_path / "nlvr.csv"
   result_file.write_judgements(path, {"test1-0-1-0": True, "test1-0-0-0": 0})
   assert path.read_text() == "test1-0-1-0,True\ntest1-0-0-0,False\n"
+  assert result_file.read_judgements(path) == {
+    "test1-0-1-0": True,
+    "test1-0-0-0": False,
+  }
+
+
+@pytest.mark.parametrize(
+  "text,message",
+  [
+    ("a,True\nb,maybe\n", r"nlvr\.csv:2: 'b,maybe'; expected"),
+    ("True\n", "expected identifier,True"),
+    ("a,True\na,True\n", "csv:2: a stands twice"),
+  ],
+)
+def test_lines_that_are_no_judgement_are_named(tmp_path, text, message):
+  path = tmp_path / "nlvr.csv"
+  path.write_text(text)
+  with pytest.raises(ValueError, match=message):
+    result_file.read_judgements(path)
 
 
 @pytest.mark.parametrize(
