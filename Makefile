@@ -3,7 +3,7 @@
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
 #   DATA_SET=scenes_hard  harder scenes
-# make lint, make test-beam, make bench-setup, make bench, make clean: for
+# make lint, make test-faults, make test-beam, make bench-setup, make bench, make clean: for
 # developers. Input pipelines are compared too where there are photographs:
 # make bench SOURCE=DIR
 
@@ -29,7 +29,7 @@ comma := ,
 ENVIRONMENT := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
   JAX_COMPILATION_CACHE_DIR=$(CURDIR)/runs/compiled
 
-.PHONY: pretrain test lint setup setup-test bench bench-setup clean
+.PHONY: pretrain test test-faults lint setup setup-test bench bench-setup clean
 
 pretrain: setup
 	$(BIN)/python -m data.prepare $(DATA_SET) --out $(SCENES)
@@ -49,6 +49,10 @@ $(RUN)/calibration.json: $(RUN)/summary.json
 
 test: setup-test lint
 	$(BIN)/python -m pytest -n 2
+
+# Kills twenty runs at random moments: make test kills three.
+test-faults: setup-test
+	SLAN_KILLS=20 $(BIN)/python -m pytest tests/faults/test_kills.py
 
 test-beam: .venv-beam/setup.stamp
 	.venv-beam/bin/python -m pytest -W default tests/data/test_pipeline.py
