@@ -3,9 +3,9 @@
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
 #   DATA_SET=scenes_hard  harder scenes
-# make lint, make test-faults, make test-beam, make bench-setup, make bench, make clean: for
-# developers. Input pipelines are compared too where there are photographs:
-# make bench SOURCE=DIR
+# make lint, make test-faults, make test-beam, make bench-setup, make bench, make
+# clean: for developers. Input pipelines are compared too where there are
+# photographs: make bench SOURCE=DIR
 
 # The first interpreter of this list that is new enough.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -71,7 +71,7 @@ test-beam: .venv-beam/setup.stamp
 lint: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck launch/*.sh .ci/run
+	$(BIN)/shellcheck launch/*.sh launch/*.sbatch .ci/run
 
 setup: .venv/setup.stamp
 setup-test: .venv/setup-test.stamp

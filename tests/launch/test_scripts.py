@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted((ROOT / "launch").glob("*.sh"))
+SCRIPTS = sorted((ROOT / "launch").glob("*.s*"))  # slurm.sbatch too
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
