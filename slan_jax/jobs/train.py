@@ -159,9 +159,7 @@ def _train(experiment, encoder, directory, mesh) -> int:
       ),
     )
   if clock.steps:
-    host_share = 100 * clock.host_seconds / clock.seconds
-    speed = experiment.batch_size * clock.steps / clock.seconds
-    display.say(f"{speed:.1f} images/s; host {host_share:.2f} % of the time")
+    display.say(clock.describe(experiment.batch_size))
   for reason, names in loader.skipped_names.items():
     display.say(
       f"input: {loader.skipped[reason]} x {reason}: {', '.join(names)} ..."

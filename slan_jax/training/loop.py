@@ -117,7 +117,9 @@ class _Loop:
       return
     self.count_input()
     self.host.averages = self.averages.totals
+    begin = time.perf_counter()
     self.tools.checkpoints.save(self.state, dataclasses.asdict(self.host))
+    self.tools.clock.add_save(time.perf_counter() - begin)
     self.saved = self.done
 
   def step(self, batches: Iterator[Tree]) -> None:

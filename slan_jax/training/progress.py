@@ -11,8 +11,10 @@ class Clock:
   """Splits wall time between training steps and the host's share of them.
 
   The host's share is the time from one step to the next in which Python does
-  not wait for the devices: fetching data, placing it, writing logs. Evaluation,
-  saving and the first step of a process, which compiles, are left out.
+  not wait for the devices: fetching data, placing it, writing logs. Saving is
+  counted apart: the time until the arrays are copied, or until the checkpoint
+  before is written. Evaluation and the first step of a process, which compiles,
+  are left out.
   """
 
   def __init__(self, flops: Callable[[int], float] | None, peak: float):
@@ -24,6 +26,7 @@ class Clock:
     """
     self._flops, self._peak = flops, peak
     self.steps, self.seconds, self.host_seconds = 0, 0.0, 0.0  # of the run
+    self.saves, self.save_seconds = 0, 0.0
     self._since = (0, 0.0, 0.0, 0.0)
     self._model_flops = 0.0
 
@@ -34,6 +37,22 @@ class Clock:
     self.host_seconds += host_seconds
     if self._flops is not None:
       self._model_flops += self._flops(step)
+
+  def add_save(self, seconds: float) -> None:
+    """Counts one save: how long it kept training from going on."""
+    self.saves += 1
+    self.save_seconds += seconds
+
+  def describe(self, batch_size: int) -> str:
+    """The run's speed, and where its time went."""
+    total = self.seconds + self.save_seconds
+    speed = batch_size * self.steps / self.seconds
+    host = 100 * self.host_seconds / self.seconds
+    saving = 100 * self.save_seconds / total
+    return (
+      f"{speed:.1f} images/s; host {host:.2f} % of the time; {self.saves} "
+      f"saves took {self.save_seconds:.2f} s of {total:.2f} s ({saving:.2f} %)"
+    )
 
   def interval(self, batch_size: int) -> dict[str, float]:
     """Speed since the last call; {} when no step was counted."""

@@ -61,6 +61,11 @@ def test_clock_by_hand():
   assert clock.interval(8)["images_per_second"] == 2.0
   assert (clock.steps, clock.seconds, clock.host_seconds) == (3, 6.0, 1.2)
   assert "mfu" not in Clock(None, 0.0).interval(8)
+  clock.add_save(1.5)
+  assert clock.describe(8) == (
+    "4.0 images/s; host 20.00 % of the time; 1 saves took 1.50 s of 7.50 s "
+    "(20.00 %)"
+  )
 
 
 def test_description_and_line_outside_a_terminal(capsys):
