@@ -315,6 +315,7 @@ def _evaluation() -> ml_collections.ConfigDict:
     records=0,  # first records that these score; 0 = all (not of retrieval)
     batch_size=50,  # images or texts per encoder call
     pair_batch_size=100,  # image-text pairs per re-ranking call
+    cache_bytes=2**31,  # of encoded images kept; more are encoded again
     galleries=(1000,),  # images per gallery; the first is the headline
     texts_per_image=0,  # first texts of each image in a gallery; 0 = all
     top_k=128,  # candidates that ITM re-ranks, as BLIP on Flickr30k

@@ -11,7 +11,10 @@ from configs import base
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/METHOD.md", "docs/CONTRACTS.md")
 FILES = {"model.safetensors"}  # which look like keys
-SECTIONS = "init_from|data|text|model|objective|optimizer|evaluation|mesh"
+SECTIONS = (
+  "init_from|data|text|model|objective|optimizer|evaluation|mesh|"
+  "localisation|detection|video"
+)
 
 
 def read(page: str) -> str:

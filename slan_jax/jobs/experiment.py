@@ -60,6 +60,7 @@ class Evaluation:
   records: int
   batch_size: int
   pair_batch_size: int
+  cache_bytes: int
   galleries: tuple[int, ...]
   texts_per_image: int
   top_k: int
@@ -108,6 +109,7 @@ class Experiment:
       ("evaluation.records", self.evaluation.records, 0),
       ("evaluation.batch_size", self.evaluation.batch_size, 1),
       ("evaluation.pair_batch_size", self.evaluation.pair_batch_size, 1),
+      ("evaluation.cache_bytes", self.evaluation.cache_bytes, 0),
       ("evaluation.texts_per_image", self.evaluation.texts_per_image, 0),
       ("evaluation.top_k", self.evaluation.top_k, 1),
       ("localisation.top", self.localisation.top, 0),

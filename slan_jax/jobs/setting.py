@@ -60,6 +60,7 @@ def batching(experiment: Experiment, mesh: jax.sharding.Mesh) -> Batching:
   return Batching(
     size=options.batch_size,
     pairs=options.pair_batch_size,
+    cache_bytes=options.cache_bytes,
     put=lambda tree: place(tree, mesh),
     progress=sys.stdout.isatty() and jax.process_index() == 0,
   )

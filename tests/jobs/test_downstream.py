@@ -1,0 +1,186 @@
+"""Tasks with boxes, pairs and clips, from prepared data to metrics.json.
+
+The model is traced, not run; answers come from stubs.
+"""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import finetune
+from data import prepare
+from slan_jax.evaluation import report
+from slan_jax.input.detection import detection_split
+from slan_jax.input.errors import InputError
+from slan_jax.input.loader import Loader
+from slan_jax.jobs import catalog, detection, nlvr2, video_retrieval
+from slan_jax.jobs.experiment import Experiment, input_config, read_tokenizer
+from slan_jax.jobs.setting import Setting
+from slan_jax.jobs.typed import to_dataclass
+from slan_jax.training import sharding
+
+REAL = dict(catalog.CATALOG)  # before the tests' light tasks take their places
+SMALL = {
+  "batch_size": 8, "data.threads": 1, "evaluation.batch_size": 4,
+  "evaluation.top_k": 2, "evaluation.first_stage": "itc", "video.frames": 2,
+  "model.adaptor.levels": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sources(scenes, tmp_path_factory):
+  """A prepared directory for each task."""
+  made = {"detection": scenes, "grounding": scenes}
+  for task, name in (("nlvr2", "scenes_nlvr2"), ("video", "scenes_clips")):
+    made[task] = tmp_path_factory.mktemp("prepared") / name
+    sizes = ["--train-size", "8", "--val-size", "4", "--test-size", "8"]
+    given = [name, "--out", str(made[task]), "--workers", "1", *sizes]
+    assert prepare.main(given) == 0
+  return made
+
+
+def experiment_of(task, source, **changes):
+  config = finetune.get_config(task).unlock()
+  config.update_from_flattened_dict(SMALL | {"data.dir": str(source)})
+  with config.ignore_type():
+    config.update_from_flattened_dict(changes)
+  return read_tokenizer(to_dataclass(config.to_dict(), Experiment))
+
+
+def setting_of(task, source, predict, **changes):
+  experiment, encoder = experiment_of(task, source, **changes)
+  stub = REAL["pretrain"].make(experiment, encoder)._replace(predict=predict)
+  mesh = sharding.make_mesh(experiment.mesh, jax.devices()[:2])
+  return Setting(experiment, encoder, stub, mesh, "test", (8,), None)
+
+
+@pytest.mark.parametrize("task", ["detection", "grounding", "nlvr2"])
+def test_rows_fit_the_task_and_losses_trace(task, sources):
+  experiment, encoder = experiment_of(task, sources[task])
+  made = REAL[task].make(experiment, encoder)
+  loader = Loader(
+    sources[task],
+    input_config(experiment, tuple(range(experiment.batch_size))),
+    maker=REAL[task].maker(experiment),
+  )
+  rows = next(loader)
+  loader.close()
+  batch = {name: rows[name] for name in made.batch_spec}
+  for name, spec in made.batch_spec.items():
+    assert (batch[name].shape, batch[name].dtype) == (spec.shape, spec.dtype)
+  params, carry = jax.eval_shape(made.init, jax.random.key(0))
+  assert set(params) == {
+    "slan",
+    "nlvr2" if task == "nlvr2" else "localisation",
+  }
+
+  def loss(params, carry, batch):
+    key = jax.random.key(0)
+    return made.loss(params, {}, carry, batch, key=key, step=0, stage=0)
+
+  value, (metrics, after) = jax.eval_shape(loss, params, carry, batch)
+  assert value.shape == () and after == {} and metrics
+
+
+def complete(outcome):
+  """The outcome as metrics.json would hold it."""
+  return report.complete(
+    outcome, checkpoint_step=1, config_hash="", untrained={}
+  )
+
+
+def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
+  """A stub that knows every picture by its mean."""
+  setting = setting_of("detection", sources["detection"], {})
+  split = detection_split(
+    *setting.source, classes=detection._classes(setting.experiment)
+  )
+  rows = np.arange(len(split.ids))
+  known = split.images[rows].astype(np.float32).mean((1, 2, 3))
+  boxes = np.zeros((len(rows), 4, 4), np.float32)
+  labels = np.full((len(rows), 4), -1)
+  for row, held in enumerate(split.objects):
+    boxes[row, : len(held.boxes)] = held.boxes
+    labels[row, : len(held.labels)] = held.labels
+
+  def encode_image(params, image):
+    mean = jnp.mean(image.astype(jnp.float32), axis=(1, 2, 3))
+    return jnp.argmin(jnp.abs(mean[:, None] - known[None]), axis=1)
+
+  def detect(params, images, text, class_tokens):
+    same = jnp.asarray(labels)[images][..., None] == jnp.arange(6)[None, None]
+    return {
+      "boxes": jnp.asarray(boxes)[images],
+      "scores": jnp.where(same, 0.9, -1.0),
+    }
+
+  predict = {
+    "encode_image": encode_image,
+    "encode_text": lambda params, ids, mask: ids,
+    "detect": detect,
+  }
+  setting = setting._replace(task=setting.task._replace(predict=predict))
+  found = complete(detection.open_scorer(setting)({}, tmp_path))
+  assert found["metrics"]["ap"] == pytest.approx(100)
+  assert found["metrics"]["ap50_star"] == pytest.approx(100)
+  assert found["chance"]["ap"] < 90
+  results = json.loads((tmp_path / detection.RESULTS).read_text())
+  assert len(results) == found["samples"]["objects"] == (labels >= 0).sum()
+  assert found["samples"] | {"objects": 0} == {
+    "images": 8, "objects": 0, "classes": 6
+  }  # fmt: skip
+
+
+def test_a_class_list_may_be_given_and_is_checked(sources):
+  names = {"detection.classes": ("star", "ring", "Star")}
+  experiment, encoder = experiment_of(
+    "detection", sources["detection"], **names
+  )
+  with pytest.raises(InputError, match="'Star' and 'star' are the same"):
+    REAL["detection"].make(experiment, encoder)
+  names = {"detection.classes": ("star", "ring"), "detection.max_length": 9}
+  experiment, encoder = experiment_of(
+    "detection", sources["detection"], **names
+  )
+  with pytest.raises(InputError, match=r"detection.max_length"):
+    REAL["detection"].make(experiment, encoder)
+
+
+def test_a_coin_that_always_falls_true(sources, tmp_path):
+  predict = {"decide": lambda params, image, text, mask: text[:, 0] + 1.0}
+  setting = setting_of("nlvr2", sources["nlvr2"], predict)
+  found = complete(nlvr2.open_scorer(setting)({}, tmp_path))
+  # Two of the four statements of a group are true.
+  assert found["metrics"] == {"accuracy": 50.0, "consistency": 0.0}
+  assert found["chance"] == {"accuracy": 50.0, "consistency": 6.25}
+  lines = (tmp_path / nlvr2.RESULTS).read_text().splitlines()
+  assert len(lines) == 8 and all(line.endswith(",True") for line in lines)
+
+
+def test_clips_are_searched(sources):
+  seen = []
+
+  def encode_image(params, clips):
+    seen.append(clips.shape)
+    return jnp.mean(clips.astype(jnp.float32), axis=(1, 2, 3))
+
+  def encode_text(params, ids, mask):
+    return ids[:, 1:4].astype(jnp.float32)
+
+  def itc(params, clips, texts):
+    return clips @ texts.T
+
+  predict = {
+    "encode_image": encode_image,
+    "encode_text": encode_text,
+    "itc": itc,
+    "itm": lambda params, clips, texts: jnp.sum(clips * texts, axis=1),
+  }
+  setting = setting_of("retrieval", sources["video"], predict)
+  found = complete(video_retrieval.open_scorer(setting)({}, None))
+  assert found["task"] == "video_retrieval" and "2 frames" in found["protocol"]
+  assert found["samples"]["images"] == 8 and "mdr" in found["metrics"]
+  assert seen == [(2, 2, 64, 64, 3)]  # 4 pictures a batch are 2 clips of 2
