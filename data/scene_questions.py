@@ -79,7 +79,8 @@ def _mistake(rng: random.Random, question: Question) -> str:
   """An answer that a hasty look might give."""
   kind, right = question.kind, question.answer
   if kind == "count":
-    return str(max(int(right) + rng.choice((-1, 1)), 0) or 1 - int(right))
+    near = int(right) + rng.choice((-1, 1))
+    return str(near if near >= 0 else 1)
   if kind == "colour":  # of a hue beside it
     place = _VALUES[kind].index(right) + rng.choice((-1, 1))
     return _VALUES[kind][place % len(COLOURS)]
