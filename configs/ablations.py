@@ -3,7 +3,8 @@
 A row is a preset of `configs/pretrain.py:scenes` with a few values changed, and
 says in words what it tests. `slan-ablate` trains whole tables; a single row
 trains like any other configuration. `steps` shortens (or lengthens) the run:
-warm-up and intervals keep their share of it.
+warm-up and intervals keep their share of it. Rows that start from a detector
+need `,detector=PATH` as well.
 """
 
 from collections.abc import Mapping
@@ -22,10 +23,12 @@ class Row(NamedTuple):
     tests: what it tells, in words.
     values: key -> value, on top of the table's preset. A switch that needs
       another brings it along.
+    detector: keys that take the path of a detector, which the user has to give.
   """
 
   tests: str
   values: Mapping[str, Any] = MappingProxyType({})
+  detector: tuple[str, ...] = ()
 
 
 class Table(NamedTuple):
@@ -52,6 +55,7 @@ def _adaptors(levels: int) -> dict:
   return values if levels else values | {"objective.reg": 0.0}
 
 
+DETECTOR = "init_from.detector"
 FROZEN = {"optimizer.frozen": ("^slan/detector/",)}
 NO_FILTER = {"model.filter.top": 16, "model.filter.threshold": 0.0}
 QUEUE = {"objective.queue_size": 1024}
@@ -83,6 +87,25 @@ TABLES = {
         "of these, those above .3", {"model.filter.threshold": 0.3}
       ),
       "top10_50": Row("of these, those above .5: the method"),
+    },
+  ),
+  # Nobody publishes a detector of the scenes. PATH is one that was trained
+  # before: DETR's state dict for a model of its size, or an export of a run.
+  "9": Table(
+    "Table 9: detection weights or scratch",
+    "paper",
+    {
+      "scratch": Row("all at random: the method"),
+      "detector": Row("starts from the given detector", detector=(DETECTOR,)),
+      "detector_backbone": Row(
+        "and from the vision encoder that it was trained with",
+        detector=(DETECTOR, "init_from.backbone"),
+      ),
+      "frozen": Row(
+        "the given detector stays as it is, no adaptor (Table 5, line 1)",
+        _adaptors(0) | FROZEN,
+        detector=(DETECTOR,),
+      ),
     },
   ),
   "10": Table(
@@ -219,13 +242,14 @@ def get_config(argument: str) -> ml_collections.ConfigDict:
   """The locked configuration of a row.
 
   Args:
-    argument: "TABLE-ROW" or "TABLE-ROW,steps=N".
+    argument: "TABLE-ROW", with ",steps=N" and, where the row takes a detector,
+      ",detector=PATH" behind it.
 
   Returns:
     A locked ConfigDict.
 
   Raises:
-    ValueError: unknown row or option.
+    ValueError: unknown row or option, or no detector where one is needed.
   """
   where = f"configs/ablations.py:{argument}"
   name, *options = argument.split(",")
@@ -233,13 +257,26 @@ def get_config(argument: str) -> ml_collections.ConfigDict:
   if table not in TABLES or row not in TABLES[table].rows:
     rows = [f"{t}-{r}" for t, each in TABLES.items() for r in each.rows]
     raise ValueError(f"{where}: no such row; choose one of {', '.join(rows)}")
+  chosen = TABLES[table].rows[row]
   given = dict(option.partition("=")[::2] for option in options)
+  known = {"steps": "steps=N"}
+  if chosen.detector:
+    known["detector"] = "detector=PATH"
   for key, value in given.items():
-    if key != "steps" or not value:
-      raise ValueError(f"{where}: cannot read {key!r}; expected steps=N")
+    if key not in known or not value:
+      expected = " or ".join(known.values())
+      raise ValueError(f"{where}: cannot read {key!r}; expected {expected}")
+  if chosen.detector and "detector" not in given:
+    raise ValueError(
+      f"{where}: needs ,detector=PATH (--detector PATH of slan-ablate): a "
+      "state dict of DETR, or an export of a run of this project"
+    )
   config = pretrain.get_config(f"scenes,preset={TABLES[table].preset}").unlock()
+  values = dict(chosen.values) | dict.fromkeys(
+    chosen.detector, given.get("detector")
+  )
   with config.ignore_type():
-    config.update_from_flattened_dict(dict(TABLES[table].rows[row].values))
+    config.update_from_flattened_dict(values)
   if "steps" in given:
     _shorten(config, given["steps"], where)
   return config.lock()

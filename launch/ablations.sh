@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the rows of configs/ablations.py with several seeds and compares them:
 #   launch/ablations.sh --tables 5,6 --seeds 3 --steps 200 [--jobs N]
-#     [--budget MINUTES] [--data DIR] [--output DIR]
+#     [--budget MINUTES] [--data DIR] [--detector PATH] [--output DIR]
 # Needs `make setup`, or PYTHON=... with the package installed.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -164,6 +164,43 @@ def load_export(path: str | Path, template: Any) -> Any:
   return convert.from_torch(SLAN, tensors, template, source=str(path))
 
 
+def load_part(path: str | Path, part: str, template: Any) -> Any:
+  """One part of an export's model, as a run starts from it.
+
+  Args:
+    path: directory of the export.
+    part: key of the model's parameters, as "detector".
+    template: parameters of that part, or their shapes.
+
+  Returns:
+    Tree of numpy arrays like `template`.
+
+  Raises:
+    LoadError: as `load_export`.
+  """
+  tensors, _ = load.read(Path(path))
+  own = {k: v for k, v in tensors.items() if k.startswith(f"{part}.")}
+  tree = {"slan": {part: template}}
+  return convert.from_torch(SLAN, own, tree, source=str(path))["slan"][part]
+
+
+def part_inventory(
+  part: str, template: Any
+) -> list[tuple[str, convert.Shape, str]]:
+  """What `load_part` reads: name in the file, shape there, and our path."""
+  slots = convert.slots(SLAN, "slan_torch", {"slan": {part: template}})
+  cut = len(f"slan/{part}/")
+  return [(s.name, convert.shape_in_file(s), s.path[cut:]) for s in slots]
+
+
+def is_slan(path: str | Path) -> bool:
+  """Whether a directory is an export of this project, of any version."""
+  config = Path(path) / "config.json"
+  return (
+    config.is_file() and load.read_json(config).get("model_type") == MODEL_TYPE
+  )
+
+
 def is_export(directory: Path) -> bool:
   """Whether a directory is an export rather than a run."""
   try:

@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output=options.output,
     steps=options.steps,
     data=options.data,
+    detector=options.detector,
     alone=options.jobs == 1,
   )
   try:
@@ -70,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     "--budget", type=float, help="minutes after which no further run begins"
   )
   made.add_argument("--data", type=Path, help="directory of prepared scenes")
+  made.add_argument(
+    "--detector",
+    type=Path,
+    help="weights for the rows of table 9: a state dict of DETR, or an export",
+  )
   made.add_argument("--output", type=Path, default=Path("runs/ablations"))
   made.add_argument(
     "--config", type=Path, default=Path("configs/ablations.py"), help="the rows"

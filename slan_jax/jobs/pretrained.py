@@ -1,12 +1,16 @@
-"""Published weights that a new run starts from: `config.init_from`."""
+"""Weights that a new run starts from: `config.init_from`.
 
+Published ones, or a part of an export of this project.
+"""
+
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slan_jax.interop import load
+from slan_jax.interop import convert, exported, load
 from slan_jax.interop.problems import LoadError
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.models.config import VitRow
@@ -19,7 +23,7 @@ class Source(NamedTuple):
 
   Attributes:
     part: key of `init_from`, and of the model's parameters.
-    path: as `load.load` takes it.
+    path: as `load.load` takes it, or an export of this project.
     kind: one of `names.KINDS`.
     heads: attention heads of the part; None = it has none.
   """
@@ -58,20 +62,65 @@ def read_weights(experiment: Experiment, params: Tree) -> dict[str, Tree]:
   Raises:
     LoadError: names the key of `init_from`, the file and all that is wrong.
   """
-  chosen, found = experiment.init_from, {}
-  for part, path, kind, heads in sources(experiment):
+  found = {}
+  for source in sources(experiment):
     try:
-      found[part] = load.load(
-        path,
-        kind,
-        params["slan"][part],
-        heads=heads,
-        resize_positions=chosen.resize_positions,
-        ignore=chosen.ignore,
+      found[source.part] = _read(
+        source, experiment, params["slan"][source.part]
       )
     except LoadError as error:
-      raise LoadError(f"init_from.{part}: {error}") from error
+      raise LoadError(f"init_from.{source.part}: {error}") from error
   return found
+
+
+def _read(source: Source, experiment: Experiment, template: Tree) -> Tree:
+  part, path, kind, heads = source
+  if exported.is_slan(path):
+    _check_heads(source, exported.read_config(Path(path)))
+    return exported.load_part(path, part, template)
+  chosen = experiment.init_from
+  return load.load(
+    path,
+    kind,
+    template,
+    heads=heads,
+    resize_positions=chosen.resize_positions,
+    ignore=chosen.ignore,
+  )
+
+
+def _check_heads(source: Source, values: dict[str, Any]) -> None:
+  """Refuses another number of attention heads, which no shape shows."""
+  own = {**values["model"], "backbone": values["backbone"]}
+  found = own.get(source.part, {}).get("heads", source.heads)
+  if found != source.heads:
+    raise LoadError(
+      f"{source.path}: config.json says {source.part} heads={found}, the model "
+      f"has {source.heads}"
+    )
+
+
+def notes(experiment: Experiment, weights: dict[str, Tree]) -> list[str]:
+  """What the user of a new run is to know of its start, a line each."""
+  lines = []
+  if weights:
+    lines.append(f"Starting from published weights: {', '.join(weights)}")
+  large = "tiny" not in experiment.model.backbone.name
+  if large and "backbone" not in weights:
+    lines.append(
+      "The vision encoder starts at random, as the paper's does; ALBEF's users "
+      "lost 12 points of recall by that. init_from.backbone takes weights"
+    )
+  return lines
+
+
+def inventory(
+  source: Source, template: Tree
+) -> list[tuple[str, convert.Shape, str]]:
+  """What `read_weights` reads of a file that fits; as `load.inventory`."""
+  if exported.is_slan(source.path):
+    return exported.part_inventory(source.part, template)
+  return load.inventory(source.path, source.kind, template)
 
 
 def graft(params: Tree, weights: dict[str, Tree]) -> Tree:

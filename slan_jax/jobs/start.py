@@ -98,8 +98,7 @@ def read_start(experiment: Experiment, encoder: TextEncoder, like: Tree):
   chosen = experiment.init_from
   if not chosen.run:
     weights = pretrained.read_weights(experiment, like)
-    names = ", ".join(weights)
-    notes = [f"Starting from published weights: {names}"] if weights else []
+    notes = pretrained.notes(experiment, weights)
     return Start(weights=weights, notes=notes)
   if parts := [source.part for source in pretrained.sources(experiment)]:
     raise ConfigError(

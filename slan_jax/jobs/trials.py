@@ -1,8 +1,8 @@
 """Trials: the rows of ablation tables times seeds, a work directory each.
 
 The rows stand in a file such as configs/ablations.py: `TABLES`, name -> table
-with `title` and `rows`, name -> row with `tests`; and
-`get_config("TABLE-ROW,steps=N")`.
+with `title` and `rows`, name -> row with `tests` and `detector` (whether it
+takes the path of one); and `get_config("TABLE-ROW,steps=N,detector=PATH")`.
 """
 
 import dataclasses
@@ -38,6 +38,7 @@ class Request:
     output: directory of everything that comes of it.
     steps: length of the runs; None = the rows' own.
     data: prepared directory; None = the rows' own.
+    detector: weights for the rows that start from a detector; None = none.
     alone: whether runs follow one another, so that each may use all cores.
   """
 
@@ -47,6 +48,7 @@ class Request:
   output: Path
   steps: int | None = None
   data: Path | None = None
+  detector: Path | None = None
   alone: bool = True
 
 
@@ -112,15 +114,21 @@ def plan(request: Request) -> tuple[ModuleType, list[Trial]]:
     The rows' file, and the trials.
 
   Raises:
-    ValueError: an unknown row, a value of the wrong type, or an output
-      directory with other runs in it.
+    ValueError: an unknown row, a value of the wrong type, a detector that is
+      missing, or an output directory with other runs in it.
     InputError: data that cannot be read.
   """
   module = read_rows(request.config)
   chosen = choose(module.TABLES, request.tables)
+  if request.detector is not None and not request.detector.exists():
+    raise ValueError(
+      f"--detector={request.detector}: no such file or directory"
+    )
   bare = {name: _read(module, name, request) for name in chosen}
   homes: dict[Experiment, str] = {}
   for name in choose(module.TABLES, tuple(module.TABLES)):
+    if _row(module, name).detector and request.detector is None:
+      continue  # no row that could share its runs was chosen
     homes.setdefault(bare.get(name) or _read(module, name, request), name)
   complete = {name: read_tokenizer(bare[name])[0] for name in chosen}
   trials = []
@@ -129,15 +137,25 @@ def plan(request: Request) -> tuple[ModuleType, list[Trial]]:
       directory = request.output / "runs" / homes[bare[name]] / f"seed-{seed}"
       experiment = dataclasses.replace(complete[name], seed=seed)
       workdir.check(directory, experiment)
-      arguments = _arguments(name, request)
+      arguments = _arguments(module, name, request)
       arguments += (f"--workdir={directory}", f"--config.seed={seed}")
       trials.append(Trial(name, directory, arguments, experiment))
   return module, trials
 
 
-def _argument(name: str, request: Request) -> str:
+def _row(module: ModuleType, name: str) -> Any:
+  table, _, row = name.partition("-")
+  return module.TABLES[table].rows[row]
+
+
+def _argument(module: ModuleType, name: str, request: Request) -> str:
   """What stands behind the colon of --config FILE:ARGUMENT."""
-  return name if request.steps is None else f"{name},steps={request.steps}"
+  parts = [name]
+  if request.steps is not None:
+    parts.append(f"steps={request.steps}")
+  if request.detector is not None and _row(module, name).detector:
+    parts.append(f"detector={request.detector}")
+  return ",".join(parts)
 
 
 def _overrides(request: Request) -> dict[str, Any]:
@@ -151,15 +169,17 @@ def _overrides(request: Request) -> dict[str, Any]:
   return values
 
 
-def _arguments(name: str, request: Request) -> tuple[str, ...]:
+def _arguments(
+  module: ModuleType, name: str, request: Request
+) -> tuple[str, ...]:
   return (
-    f"--config={request.config}:{_argument(name, request)}",
+    f"--config={request.config}:{_argument(module, name, request)}",
     *(f"--config.{key}={value}" for key, value in _overrides(request).items()),
   )
 
 
 def _read(module: ModuleType, name: str, request: Request) -> Experiment:
-  config = module.get_config(_argument(name, request))
+  config = module.get_config(_argument(module, name, request))
   config.update_from_flattened_dict(_overrides(request))
   return to_dataclass(config.to_dict(), Experiment)
 

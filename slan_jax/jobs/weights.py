@@ -14,7 +14,6 @@ from absl import flags
 
 from slan_jax.evaluation.files import save_arrays
 from slan_jax.input.text import TextEncoder
-from slan_jax.interop import load
 from slan_jax.jobs import common, pretrained
 from slan_jax.jobs.catalog import make_task
 from slan_jax.jobs.experiment import Experiment, read_tokenizer
@@ -80,11 +79,11 @@ def try_weights(
   task = make_task(experiment, encoder)
   like, _ = jax.eval_shape(task.init, jax.random.key(0))
   weights = pretrained.read_weights(experiment, like)
-  for part, path, kind, _ in files:
-    rows = load.inventory(path, kind, like["slan"][part])
-    print(f"{part}: {len(rows)} arrays of {path}")
+  for file in files:
+    rows = pretrained.inventory(file, like["slan"][file.part])
+    print(f"{file.part}: {len(rows)} arrays of {file.path}")
     for name, shape, ours in rows:
-      print(f"  {name} {shape} -> {part}/{ours}")
+      print(f"  {name} {shape} -> {file.part}/{ours}")
   return weights
 
 

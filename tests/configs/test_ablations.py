@@ -30,6 +30,8 @@ def row_of(name: str) -> ablations.Row:
 
 
 def resolve(name: str, *options: str):
+  if row_of(name).detector:
+    options += ("detector=detr.pth",)
   return ablations.get_config(",".join((name, *options)))
 
 
@@ -73,6 +75,19 @@ def test_what_is_left_still_learns(name):
   assert total.shape == ()
 
 
+def test_a_detector_is_loaded_where_the_row_says():
+  """Table 9, and line 1 of Table 5 with weights."""
+  for row, backbone in (("detector", ""), ("detector_backbone", "detr.pth")):
+    loaded = resolve(f"9-{row}").init_from
+    assert (loaded.detector, loaded.backbone) == ("detr.pth", backbone)
+  assert resolve("9-scratch").to_dict() == resolve("5-adaptors3").to_dict()
+  frozen = resolve("9-frozen")
+  assert frozen.init_from.detector == "detr.pth"
+  with frozen.unlocked():
+    frozen.init_from.detector = ""
+  assert frozen.to_dict() == resolve("5-frozen").to_dict()
+
+
 def test_a_row_differs_from_its_preset_by_its_values_only():
   for name in ("5-adaptors3", "locator-whole", "silences-paper"):
     preset = ablations.TABLES[name.partition("-")[0]].preset
@@ -110,6 +125,8 @@ def test_a_short_run_keeps_the_shares():
     ("5-frozen,steps=x", "steps=x is no number"),
     ("5-frozen,steps=0", "steps=0 is no number"),
     ("5-frozen,stops=3", "cannot read 'stops'"),
+    ("5-frozen,detector=a.pth", "cannot read 'detector'; expected steps=N"),
+    ("9-detector,steps=3", "needs ,detector=PATH"),
   ],
 )
 def test_bad_arguments_are_named(argument, message):

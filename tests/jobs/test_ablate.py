@@ -180,14 +180,32 @@ def test_commands(scenes, tmp_path):
   assert trial.experiment.mesh.cpu_devices == 1
 
 
+def test_the_detector_goes_to_the_rows_that_take_one(scenes, tmp_path):
+  path = tmp_path / "detr.pth"
+  path.touch()
+  request = trials.Request(
+    Path("configs/ablations.py"), ("9",), 1, tmp_path, data=scenes,
+    detector=path,
+  )  # fmt: skip
+  _, planned = trials.plan(request)
+  found = {t.name: t.experiment.init_from.detector for t in planned}
+  assert found == {"9-scratch": ""} | dict.fromkeys(
+    ("9-detector", "9-detector_backbone", "9-frozen"), str(path)
+  )
+  assert planned[0].directory.parent.name == "5-adaptors3"
+  assert f"9-detector,detector={path}" in planned[1].arguments[0]
+
+
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    (["--tables=7"], "unknown '7'; choose of 5, 6, 10"),
+    (["--tables=7"], "unknown '7'; choose of 5, 6, 9, 10"),
     (["--tables=6-of"], "unknown '6-of'; choose of 6-off, 6-top10"),
     (["--config=none.py"], "none.py: no such file"),
     (["--config=configs/__init__.py"], "has no TABLES"),
     (["--data=nowhere"], "nowhere"),
+    (["--tables=9"], "9-detector: needs ,detector=PATH (--detector"),
+    (["--tables=9", "--detector=a.pth"], "--detector=a.pth: no such file"),
   ],
 )
 def test_bad_usage_is_refused_before_anything_runs(

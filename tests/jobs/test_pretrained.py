@@ -1,12 +1,15 @@
 """Published weights in new runs, and what is refused by name and shape."""
 
 import functools
+import json
 import signal
 
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from slan_jax.interop import exported
 from slan_jax.interop.convert import flatten
 from slan_jax.interop.load import LoadError
 from slan_jax.jobs import pretrained, train
@@ -62,6 +65,41 @@ def test_misfits_are_refused_with_keys_and_both_shapes(tmp_path):
     with pytest.raises(LoadError, match=message) as error:
       read(shapes(changes))
     assert str(error.value).startswith(f"init_from.text: {tmp_path}")
+
+
+def test_a_detector_of_another_run_is_read_from_its_export(tmp_path):
+  """Table 9's weights where nobody publishes any; saliency comes along."""
+  detector = filled("detr")
+  heads = light_experiment("").model.detector.heads
+  tensors = exported.to_tensors({"slan": {"detector": detector}}, "float32")
+
+  def write(heads):
+    values = {"model": {"detector": {"heads": heads}}, "backbone": {}}
+    values |= {"model_type": "slan", "slan_format": exported.FORMAT}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    save_file(tensors, tmp_path / exported.WEIGHTS)
+
+  write(heads)
+  wanted = light_experiment("", init_from__detector=str(tmp_path))
+  read = functools.partial(
+    pretrained.read_weights, wanted, {"slan": {"detector": detector}}
+  )
+  found = flatten(read()["detector"])
+  assert set(found) == set(flatten(detector))
+  for path, leaf in flatten(detector).items():
+    np.testing.assert_array_equal(found[path], leaf)
+  [source] = pretrained.sources(wanted)
+  rows = pretrained.inventory(source, detector)
+  assert {name for name, _, _ in rows} == set(tensors)
+  assert {path for _, _, path in rows} == set(found)
+  write(2 * heads)
+  with pytest.raises(LoadError, match=rf"detector heads={2 * heads}, the mod"):
+    read()
+  tensors["detector.saliency.weight"] = np.zeros((1, 3), np.float32)
+  write(heads)
+  shapes = r"detector.saliency.weight: file \(1, 3\), model \(1, 16"
+  with pytest.raises(LoadError, match=shapes):
+    read()
 
 
 def test_names_are_ignored_only_when_asked(tmp_path):

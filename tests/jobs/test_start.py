@@ -173,3 +173,12 @@ def test_a_task_with_a_head_needs_its_own_run(scenes, monkeypatch):
   assert scored_task("retrieval", tuned, encoder, own) is own
   with pytest.raises(ConfigError, match="task is 'grounds'; choose one of pre"):
     catalog.make_task(dataclasses.replace(experiment, task="grounds"), encoder)
+
+
+def test_a_large_encoder_that_starts_at_random_is_told():
+  """Row 33 of docs/METHOD.md."""
+  small = light_experiment("")
+  large = light_experiment("", model__backbone__name="vit_b")
+  assert read_start(small, None, None).notes == []
+  [note] = read_start(large, None, None).notes
+  assert "init_from.backbone" in note
