@@ -61,9 +61,10 @@ def _init_from() -> ml_collections.ConfigDict:
   """What a new run starts from; "" = random.
 
   `run` is a model of ours, as fine-tuning starts from pre-training. The others
-  are published weights: a hub directory, safetensors or state dict. The paper's
-  vision encoders start at random (4.1); ALBEF and BLIP start theirs from
-  ImageNet. All keys and shapes of a file or run must fit.
+  are published weights: a hub directory, safetensors or state dict; or a
+  directory that slan-export wrote, of which the part of that name is read. The
+  paper's vision encoders start at random (4.1); ALBEF and BLIP start theirs
+  from ImageNet. All keys and shapes of a file or run must fit.
   """
   return _section(
     # Work directory, or directory that slan-export wrote. Positions of another
@@ -168,7 +169,9 @@ def _model() -> ml_collections.ConfigDict:
     roi_size=7,  # bins of RoIAlign; silence
     sampling_ratio=2,  # samples per bin side; silence
     order="similarity_first",  # or "embed_first": equal, see benchmarks
-    words="tokens",  # s_j over "tokens"; addition: "phrases"
+    # s_j over "tokens" without [CLS] and [SEP], or "all" of them; the paper
+    # says "all word embeddings". Addition: "phrases".
+    words="tokens",
     # s_j: "softmax" (of cosine / temperature), "raw" cosine; addition:
     # "extent", a soft mask of the cells near the maximum.
     similarity="softmax",
@@ -177,7 +180,10 @@ def _model() -> ml_collections.ConfigDict:
     pitch="cell",  # H_j, W_j = window / K; "window" = the whole; silence
     # "scale": learned p_w, p_h per level; addition: "soft_extent".
     size="scale",
-    min_size=1e-3,  # sides of a box, fraction of the image; silence
+    # Silence: centres stay in the image, sides between min_size and 1. False:
+    # no clipping, as printed.
+    clip_boxes=True,
+    min_size=1e-3,  # fraction of the image
     differentiable_boxes=True,  # gradient of RoIAlign to boxes; silence
     # Eq. 1 "literal", "bi_mha" (GLIP's form); addition: "residual".
     fusion="literal",
@@ -214,6 +220,9 @@ def _model() -> ml_collections.ConfigDict:
   )
   model.heads = _section(
     embed_dim=256,  # of ITC; silence, as ALBEF
+    # v_cls of ITM, which 3.2 and line 13 tell otherwise: pool of the "adapted"
+    # E_L^G, or of the "filtered" E_0^G, which is that of ITC.
+    matching_regions="adapted",
     evidence=False,  # addition: ITM reads region-phrase similarities
   )
   return model
@@ -242,6 +251,9 @@ def _objective() -> ml_collections.ConfigDict:
     lm_smoothing=0.1,  # label smoothing of the causal term, as BLIP
     reg_l1=1.0,  # Eq. 3
     reg_giou=1.0,
+    # Silence: "kept" regions, or all "slots" of the filter, those that fell to
+    # the threshold as well; with model.filter.top = queries, all proposals.
+    reg_regions="kept",
     reg_stop_gradient=True,  # of the target; silence
     # Addition: L_reg only for regions that a phrase confirms.
     reg_confirmed=False,

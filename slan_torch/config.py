@@ -26,12 +26,12 @@ _MODEL = {
   "filter": "top threshold normalise saliency_gradient add_query add_position",
   "adaptor": "levels grid windows window_units window_bounds roi_size "
   "sampling_ratio order words similarity temperature swap_axes pitch size "
-  "min_size differentiable_boxes fusion heads refine assignment "
+  "clip_boxes min_size differentiable_boxes fusion heads refine assignment "
   "extent_threshold extent_softness move_threshold centre_decay",
   "word_map": "enabled width stride phrases phrase_window place_bound affinity "
   "affinity_scale affinity_distance affinity_window affinity_upsample "
   "competition peak_sharpness",
-  "heads": "embed_dim evidence",
+  "heads": "embed_dim matching_regions evidence",
 }
 _BACKBONES = {
   "vit": "kind patch width layers heads mlp_width middle_layer",

@@ -148,8 +148,10 @@ class Level(nn.Module):
       size = _soft_extent(soft, window, cfg.grid)
     else:
       size = boxes[..., 2:] * self.log_scale.float().exp()
-    centre = (boxes[..., :2] + offset).clamp(0.0, 1.0)
-    moved = torch.cat([centre, size.clamp(cfg.min_size, 1.0)], -1)
+    centre = boxes[..., :2] + offset
+    if cfg.clip_boxes:
+      centre, size = centre.clamp(0.0, 1.0), size.clamp(cfg.min_size, 1.0)
+    moved = torch.cat([centre, size], -1)
     return torch.where(moves[..., None], moved, boxes), moves & won
 
   def _embed(self, boxes, features, embedded):

@@ -247,7 +247,7 @@ class SLANModel(Pretrained, Captioner, nn.Module):
       image.regions,
       text.words,
       text.mask,
-      word_map.inner_tokens(text.mask),
+      word_map.sought_tokens(text.mask, self.cfg.adaptor.words),
       image.pyramid,
       maps,
     )
@@ -271,7 +271,10 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     self, image: ImageState, text: TextState, located: Located
   ) -> Tensor:
     """ITM logits of Eq. 4 from cat(v_cls, t_cls): [B, 2] float32."""
-    v_cls = _masked_mean(located.regions, image.regions["mask"])
+    pooled = located.regions
+    if self.cfg.heads.matching_regions == "filtered":
+      pooled = image.regions["embeddings"]
+    v_cls = _masked_mean(pooled, image.regions["mask"])
     t_cls = located.words[:, 0].float()
     logits = self.matching(torch.cat([v_cls, t_cls], -1))
     if self.cfg.heads.evidence:

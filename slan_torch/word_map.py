@@ -153,6 +153,11 @@ def inner_tokens(mask: Tensor) -> Tensor:
   return mask & F.pad(mask[:, 1:], (0, 1)) & first
 
 
+def sought_tokens(mask: Tensor, words: str) -> Tensor:
+  """Tokens whose similarity may move a region: [B, N] bool."""
+  return mask if words == "all" else inner_tokens(mask)
+
+
 def phrase_heads(content: Tensor, count: int) -> tuple[Tensor, Tensor]:
   """The last token of each run of content tokens, first runs first.
 

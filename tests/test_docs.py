@@ -42,6 +42,28 @@ def test_functions_and_tests_exist():
   assert missing == []
 
 
+def test_every_silence_and_addition_is_listed():
+  """What configs/base.py calls so in pre-training has a row in METHOD.md."""
+  page, comment, seen = read("docs/METHOD.md"), "", []
+  parts = re.split(r"(?m)^def _(\w+)", read("configs/base.py"))
+  wanted = ("data", "model", "objective", "optimizer")
+  lines = [
+    line.strip()
+    for name, body in zip(parts[1::2], parts[2::2])
+    if name in wanted
+    for line in body.splitlines()
+  ]
+  for line in lines:
+    found = re.match(r"(?:\w+\.)?(\w+) ?=(.*)", line)
+    if found:
+      told = comment + found[2].partition("#")[2]
+      if re.search("[Ss]ilence|[Aa]ddition", told):
+        seen.append(found[1])
+    comment = comment + line if line.startswith("#") else ""
+  assert len(seen) > 30
+  assert [key for key in seen if not re.search(rf"\.{key}`", page)] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_configuration_keys_exist(page):
   config = base.get_config().to_dict()

@@ -136,6 +136,17 @@ class Experiment:
       ("evaluation.first_stage", self.evaluation.first_stage, scored),
       ("evaluation.score", self.evaluation.score, {"itm", "sum", "stage1"}),
       ("video.choice", self.video.choice, {"uniform", "random"}),
+      (
+        "model.adaptor.words",
+        self.model.adaptor.words,
+        {"tokens", "all", "phrases"},
+      ),
+      (
+        "model.heads.matching_regions",
+        self.model.heads.matching_regions,
+        {"adapted", "filtered"},
+      ),
+      ("objective.reg_regions", self.objective.reg_regions, {"kept", "slots"}),
     ):
       if value not in choices:
         raise ConfigError(

@@ -175,6 +175,7 @@ class Adaptor:
   swap_axes: bool
   pitch: str
   size: str
+  clip_boxes: bool
   min_size: float
   differentiable_boxes: bool
   fusion: str
@@ -211,6 +212,7 @@ class Heads:
   """Heads of the pre-training losses (section 3.3)."""
 
   embed_dim: int
+  matching_regions: str
   evidence: bool
 
 

@@ -166,10 +166,9 @@ class Level(nn.Module):
       size = _soft_extent(soft, window, cfg.grid)
     else:
       size = boxes[..., 2:] * self._scale()
-    moved = box_ops.clamp_cxcywh(
-      jnp.concatenate([boxes[..., :2] + offset, size], -1),
-      min_size=cfg.min_size,
-    )
+    moved = jnp.concatenate([boxes[..., :2] + offset, size], -1)
+    if cfg.clip_boxes:
+      moved = box_ops.clamp_cxcywh(moved, min_size=cfg.min_size)
     return jnp.where(moves[..., None], moved, boxes), moves & won
 
   def _scale(self) -> jax.Array:

@@ -248,7 +248,7 @@ class Slan(nn.Module):
       image.regions,
       text.words,
       text.mask,
-      word_map.inner_tokens(text.mask),
+      word_map.sought_tokens(text.mask, self.cfg.adaptor.words),
       image.pyramid,
       maps,
     )
@@ -274,8 +274,12 @@ class Slan(nn.Module):
     self, image: ImageState, text: TextState, located: Located
   ) -> jax.Array:
     """ITM logits of Eq. 4 from cat(v_cls, t_cls): [B, 2] float32."""
+    pooled = {
+      "adapted": located.regions,
+      "filtered": image.regions["embeddings"],
+    }[self.cfg.heads.matching_regions]
     weight = image.regions["mask"].astype(jnp.float32)[..., None]
-    v_cls = jnp.sum(located.regions.astype(jnp.float32) * weight, axis=1)
+    v_cls = jnp.sum(pooled.astype(jnp.float32) * weight, axis=1)
     v_cls /= jnp.maximum(jnp.sum(weight, axis=1), 1.0)
     t_cls = located.words[:, 0].astype(jnp.float32)
     logits = self.matching(jnp.concatenate([v_cls, t_cls], axis=-1))

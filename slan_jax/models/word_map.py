@@ -160,6 +160,16 @@ def inner_tokens(mask: jax.Array) -> jax.Array:
   return mask & following & (jnp.arange(mask.shape[1]) > 0)[None]
 
 
+def sought_tokens(mask: jax.Array, words: str) -> jax.Array:
+  """Tokens whose similarity may move a region: [B, N] bool.
+
+  Args:
+    mask: [B, N] bool, real tokens.
+    words: "all" of them, else without [CLS] and [SEP].
+  """
+  return mask if words == "all" else inner_tokens(mask)
+
+
 def phrase_heads(content: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
   """The last token of each run of content tokens, first runs first.
 

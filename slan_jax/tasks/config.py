@@ -28,6 +28,7 @@ class Objective:
   lm_smoothing: float
   reg_l1: float
   reg_giou: float
+  reg_regions: str
   reg_stop_gradient: bool
   reg_confirmed: bool
   reg_max_shift: float

@@ -141,6 +141,8 @@ def _region_term(objective, image, located):
   if objective.reg_stop_gradient:
     target = jax.lax.stop_gradient(target)
   mask = image.regions["mask"]
+  if objective.reg_regions == "slots":
+    mask = jnp.ones_like(mask)
   if objective.reg_confirmed:
     shift = jnp.abs(target[..., :2] - boxes[..., :2])
     near = jnp.all(shift < objective.reg_max_shift, axis=-1)

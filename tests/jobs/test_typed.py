@@ -61,6 +61,8 @@ def changed(key: str, value) -> dict:
     ("total_steps", 0, r"total_steps is 0; expected at least 1"),
     ("evaluation.use_ema", True, r"evaluation.use_ema needs an EMA copy"),
     ("evaluation.score", "best", r"score is 'best'; .* itm, stage1, sum"),
+    ("model.adaptor.words", "every", r"model.adaptor.words is 'every'; .* all"),
+    ("objective.reg_regions", "all", r"reg_regions is 'all'; .* kept, slots"),
     ("model.word_map.enabled", False, r"first_stage is 'itc\+phrase'; .* itc$"),
     ("evaluation.galleries", (), r"galleries: expected numbers"),
     ("optimizer.ema_decay", 1.0, r"ema_decay is 1.0; expected 0 <= d < 1"),

@@ -145,6 +145,34 @@ def test_overwrite_forgets_the_fused_region_and_add_keeps_it():
   assert jnp.abs(outputs["add"] - outputs["overwrite"]).max() > 0.1
 
 
+def test_boxes_leave_the_image_only_unclipped():
+  """Row 13: words everywhere, raw similarities and the wide pitch pull the
+  region by -3 windows, cells beyond the border being no neighbours."""
+  word = jax.random.normal(
+    jax.random.split(jax.random.key(0), 3)[0], (1, 3, 16)
+  )[:, 0]
+  features = jnp.broadcast_to(word[:, None, None], (1, 8, 8, WIDTH))
+  found = {}
+  for clip in (True, False):
+    cfg, _ = small_config(
+      "scenes,preset=paper",
+      model__adaptor__clip_boxes=clip,
+      model__adaptor__fusion="bi_mha",
+      model__adaptor__similarity="raw",
+      model__adaptor__pitch="window",
+      model__adaptor__levels=1,
+      model__adaptor__windows=(0.8,),
+      model__adaptor__window_units=("image",),
+    )
+    boxes = jnp.array([[[0.9, 0.5, 0.2, 0.2]]])
+    _, params = run(cfg, features=features, boxes=boxes)
+    params["params"]["level_1"]["log_scale"] = jnp.log(jnp.array([8.0, 1.0]))
+    moved, _ = run(cfg, features=features, boxes=boxes, params=params)
+    found[clip] = moved.boxes[0, 1, 0]
+  np.testing.assert_allclose(found[True], [0, 0.5, 1, 0.2], atol=0.01)
+  np.testing.assert_allclose(found[False], [-1.5, 0.5, 1.6, 0.2], atol=0.1)
+
+
 def test_window_units_make_the_search_follow_the_box():
   maps = (lit(slice(0, 32), slice(0, 32)), jnp.ones((1, 1), bool))
   widths = {}

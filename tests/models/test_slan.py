@@ -1,10 +1,13 @@
 """What the model does between its parts."""
 
+import functools
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slan_jax.models.slan import Slan
+from slan_jax.models.slan import ImageState, Slan, TextState
 from tests.models.small import small_config
 
 BOXES = jnp.array([[[0.5, 0.5, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5]]])
@@ -46,3 +49,51 @@ def test_query_states_and_positions_join_only_when_asked():
   np.testing.assert_allclose(joined, weight * (1 + states), rtol=1e-5)
   placed = regions(states, model__filter__add_position=True) / weight - 1
   assert jnp.abs(placed[0, 0] - placed[0, 1]).max() > 0.1
+
+
+def pair_states():
+  """One image with two kept regions, and a text without any word."""
+  keys = jax.random.split(jax.random.key(0), 3)
+  regions = {
+    "boxes": BOXES,
+    "embeddings": jax.random.normal(keys[0], (1, 2, 16)),
+    "mask": jnp.ones((1, 2), bool),
+  }
+  features = jax.random.normal(keys[1], (1, 4, 4, 16))
+  image = ImageState({}, regions, (features,) * 3, None, None, features, None)
+  words = jax.random.normal(keys[2], (1, 4, 16))
+  mask = jnp.arange(4)[None] < 2  # [CLS], [SEP]
+  return image, TextState(words, mask, None, None)
+
+
+def test_special_tokens_move_regions_only_when_asked():
+  """Row 7: "all word embeddings"."""
+  image, text = pair_states()
+  scale = {f"level_{i}": {"log_scale": jnp.zeros(2)} for i in (1, 2, 3)}
+  moved = {}
+  for words in ("tokens", "all"):
+    cfg, _ = small_config("scenes,preset=paper", model__adaptor__words=words)
+    apply = jax.jit(functools.partial(Slan(cfg).apply, method="locate"))
+    params = {"params": {"locator": scale}}
+    one = apply(params, image, text)
+    other = apply(params, image, text._replace(words=text.words[..., ::-1]))
+    moved[words] = jnp.abs(one.boxes - other.boxes).max()
+  assert moved["tokens"] == 0 < moved["all"]
+
+
+def test_matching_reads_the_regions_that_a_switch_names():
+  """Row 20: v_cls of Eq. 4, after the adaptor or before it."""
+  image, text = pair_states()
+  adapted = 3 * image.regions["embeddings"]
+  kernel = jnp.zeros((32, 2)).at[:16, 0].set(1.0)
+  params = {"matching": {"kernel": kernel, "bias": jnp.zeros(2)}}
+  total = jnp.sum(image.regions["embeddings"]) / 2
+  for regions, expected in (("adapted", 3 * total), ("filtered", total)):
+    cfg, _ = small_config(
+      "scenes,preset=paper", model__heads__matching_regions=regions
+    )
+    located = types.SimpleNamespace(regions=adapted, words=text.words)
+    logits = Slan(cfg).apply(
+      {"params": params}, image, text, located, method="match"
+    )
+    np.testing.assert_allclose(logits[0, 0], expected, rtol=1e-5)

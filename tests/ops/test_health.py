@@ -36,10 +36,13 @@ def everything(floats, region_mask, word_mask):
   b, features = floats["boxes"], floats["features"]
   words, saliency = floats["words"], floats["saliency"]
   embedded = roi_align(features, b, output_size=2, sampling_ratio=2)
-  kept = select_regions(
-    b, embedded.mean((2, 3)), saliency, top=2, threshold=0.5, normalise="max"
-  )
-  out = [embedded, kept["embeddings"] * kept["score"][..., None]]
+  out = [embedded]
+  for normalise in ("max", "minmax", "softmax"):
+    kept = select_regions(
+      b, embedded.mean((2, 3)), saliency, top=2, threshold=0.5,
+      normalise=normalise,
+    )  # fmt: skip
+    out.append(kept["embeddings"] * kept["score"][..., None])
   centres = b[..., :2]
   for order in ("similarity_first", "embed_first"):
     similarity = neighbour_word_similarity(
@@ -55,6 +58,7 @@ def everything(floats, region_mask, word_mask):
   )
   corners = box_ops.cxcywh_to_xyxy(b)
   out.append(box_ops.pairwise_giou(corners, corners))
+  out.append(box_ops.pairwise_iou(corners, box_ops.clip_xyxy(corners)))
   out.append(box_ops.clamp_cxcywh(b, min_size=1e-3))
   return sum((i + 1) * jnp.sum(jnp.sin(x)) for i, x in enumerate(out))
 

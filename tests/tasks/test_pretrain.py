@@ -169,6 +169,20 @@ def test_total_is_the_weighted_sum_of_means():
   np.testing.assert_allclose(total, sum(means), rtol=1e-5)
 
 
+def test_bfloat16_activations_give_the_losses_of_float32():
+  """Parameters stay float32; docs/RESULTS.md has whole curves."""
+  task, params, carry = start("scenes,preset=paper")
+  half = small_task("scenes,preset=paper", model__compute_dtype="bfloat16")
+  (_, (expected, _)), _ = computed("scenes,preset=paper")
+  _, (found, _) = compute(
+    half, params, carry, small_batch(task), gradient=False
+  )
+  for name in ("itc", "itm", "mlm", "reg"):
+    ours, theirs = (float(m[name][0] / m[name][1]) for m in (found, expected))
+    assert ours == pytest.approx(theirs, rel=0.02), name
+    assert ours != theirs, name  # it was another type
+
+
 def test_first_stage_is_unimodal():
   task, params, carry = start("scenes")
   assert len(task.stages) == 1
@@ -234,11 +248,11 @@ def test_evidence_tells_a_found_phrase():
   np.testing.assert_allclose(evidence(params, False)[:, :2], -10.0, rtol=1e-3)
 
 
-def region_term(boxes, mean_boxes, confirmed, **overrides):
+def region_term(boxes, mean_boxes, confirmed, kept=(True, True), **overrides):
   """`_region_term` on one image with two regions."""
   _, objective = small_config("scenes", **overrides)
   image = types.SimpleNamespace(
-    regions={"boxes": boxes, "mask": jnp.ones((1, 2), bool)}
+    regions={"boxes": boxes, "mask": jnp.array([kept])}
   )
   located = types.SimpleNamespace(mean_boxes=mean_boxes, confirmed=confirmed)
   return fused._region_term(objective, image, located)[0]
@@ -257,6 +271,21 @@ def test_region_loss_trains_the_detector_and_not_the_adaptor():
     )
     assert jnp.abs(detector).max() > 0
     assert (jnp.abs(adaptor).max() == 0) == stop
+
+
+def test_region_loss_sums_kept_regions_or_all_slots():
+  """Row 17: L1 and 1 - GIoU, 1 : 1, summed over the regions that count."""
+
+  def term(kept, **overrides):
+    overrides["objective__reg_confirmed"] = False
+    return float(region_term(BOXES, TARGET, CONFIRMED, kept, **overrides))
+
+  every, first = term((True, True)), term((True, False))
+  # Boxes .1 and .3 apart in x: IoU 1/3 in a hull of .3; none in one of .5.
+  np.testing.assert_allclose(first, 0.1 + 1 - 1 / 3, rtol=1e-5)
+  np.testing.assert_allclose(every - first, 0.3 + 1 + 1 / 5, rtol=1e-5)
+  slots = term((True, False), objective__reg_regions="slots")
+  np.testing.assert_allclose(slots, every, rtol=1e-6)
 
 
 def test_only_confirmed_regions_teach_the_detector():

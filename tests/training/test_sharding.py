@@ -114,6 +114,7 @@ def test_vit_h_fits_where_it_is_split():
   # Parameters, EMA copy and two moments in float32, and the queues.
   assert whole / 4 == pytest.approx(4 * 928.6e6 + 2 * 57_600 * 257, rel=1e-3)
   assert each < 1.02 * whole / 8
+  assert whole < 24 * 2**30
 
 
 def test_queue_that_does_not_divide_is_whole():
