@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Gallery:
   Attributes:
     ids: Name of each picture.
     image_ids: [I] int64, stable number of each picture.
-    images: The pictures, indexed by rows.
+    images: The pictures, or clips of several frames, indexed by rows.
     texts: The captions.
     tokens: [T, N] int32, the captions encoded.
     mask: [T, N] bool, True on real tokens.
@@ -32,7 +33,7 @@ class Gallery:
 
   ids: list[str]
   image_ids: np.ndarray
-  images: image.Pictures
+  images: Any
   texts: list[str]
   tokens: np.ndarray
   mask: np.ndarray
