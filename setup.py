@@ -42,6 +42,7 @@ EXTRAS = {
   "tpu": ["jax[tpu]>=0.10.1,<0.12"],
   "cuda": ["jax[cuda13]>=0.10.1,<0.12"],
   "torch": ["torch>=2.4"],
+  "gcs": ["gcsfs>=2025.3"],
   "beam": ["apache-beam>=2.72,<3"],
   "test": [
     "hypothesis>=6.100",

@@ -7,15 +7,20 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 
 def write_atomically(path: Path, content: bytes) -> None:
   """Writes a file whole or not at all, also when the process is killed.
 
   Args:
-    path: the file; its directory is made when missing.
+    path: the file, also in a bucket (gs://...), where a write is always
+      whole; its directory is made when missing.
     content: its bytes.
   """
+  if "://" in str(path):
+    epath.Path(path).write_bytes(content)
+    return
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -52,7 +57,7 @@ def load_arrays(path: Path, axes: dict[str, int]) -> dict[str, np.ndarray]:
     ValueError: damaged, or other arrays; the message names the file.
   """
   try:
-    with np.load(io.BytesIO(Path(path).read_bytes())) as file:
+    with np.load(io.BytesIO(epath.Path(path).read_bytes())) as file:
       arrays = dict(file)
   except (zipfile.BadZipFile, EOFError, ValueError) as error:
     raise ValueError(

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from slan_jax.evaluation.files import write_atomically
 
 # Key -> type, in the order they are written.
@@ -107,7 +109,7 @@ def read_report(path: Path) -> dict[str, Any]:
     FileNotFoundError: no such file.
   """
   try:
-    report = json.loads(Path(path).read_text())
+    report = json.loads(epath.Path(path).read_text())
   except json.JSONDecodeError as error:
     raise ValueError(f"{path}: not JSON ({error})") from error
   check(report, str(path))

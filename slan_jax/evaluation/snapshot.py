@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from slan_jax.evaluation.files import check_arrays, load_arrays, save_arrays
 
@@ -53,7 +54,7 @@ def save_snapshot(workdir: Path, arrays: dict[str, np.ndarray]) -> Path:
     ValueError: an array is missing or has the wrong number of axes.
   """
   check_arrays(arrays, ARRAYS, "snapshot")
-  path = Path(workdir) / FOLDER / f"{int(arrays['step'])}.npz"
+  path = epath.Path(workdir) / FOLDER / f"{int(arrays['step'])}.npz"
   save_arrays(path, arrays)
   return path
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 from absl import flags
+from etils import epath
 from rich.console import Console
 
 from slan_jax.evaluation import report, table
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def _from_flags() -> int:
-  directory = Path(common.WORKDIR.value)
+  directory = epath.Path(common.WORKDIR.value)
   run = workdir.read(directory)
   experiment = on_data(run, _DATA.value)
   common.use_cpu_devices(experiment.mesh.cpu_devices)
@@ -79,7 +80,7 @@ def _from_flags() -> int:
     config_hash=workdir.config_hash(run),
     untrained=_UNTRAINED.value,
   )
-  output = Path(common.OUTPUT.value)
+  output = epath.Path(common.OUTPUT.value)
   found = None if _FORCE.value else reuse(output, request)
   if found is None:
     found = evaluate(experiment, checkpoints, request, output)

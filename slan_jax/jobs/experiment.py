@@ -122,6 +122,12 @@ class Experiment:
     ):
       if value < least:
         raise ConfigError(f"{name} is {value}; expected at least {least}")
+    for place in (self.data.dir, *(place for _, place, _ in self.data.mixture)):
+      if "://" in place:
+        raise ConfigError(
+          f"data directory {place}: records are read from directories of this "
+          "machine; mount the bucket, or copy it, as launch/tpu_pod.sh does"
+        )
     ema = self.optimizer.ema_decay
     if not 0.0 <= ema < 1.0:
       raise ConfigError(f"optimizer.ema_decay is {ema}; expected 0 <= d < 1")

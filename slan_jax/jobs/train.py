@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 from absl import flags
+from etils import epath
 
 from slan_jax.evaluation.cost import count_flops
 from slan_jax.input.feed import global_batch, process_rows
@@ -39,7 +40,7 @@ def main() -> None:
   flags.mark_flags_as_required(["config", "workdir"])
   common.launch(
     lambda: train(
-      common.experiment_of(_CONFIG.value), Path(common.WORKDIR.value)
+      common.experiment_of(_CONFIG.value), epath.Path(common.WORKDIR.value)
     )
   )
 

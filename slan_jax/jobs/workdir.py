@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from slan_jax.evaluation.files import write_atomically
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.typed import ConfigError, flatten, to_dataclass
@@ -59,7 +61,7 @@ def check(workdir: Path, experiment: Experiment) -> None:
     workdir: may be missing.
     experiment: complete, as `write` will keep it.
   """
-  workdir = Path(workdir)
+  workdir = epath.Path(workdir)
   if not any((workdir / CHECKPOINTS).glob("[0-9]*")):
     return
   if not (workdir / CONFIG).exists():
@@ -86,7 +88,7 @@ def write(workdir: Path, experiment: Experiment) -> None:
   values = dataclasses.asdict(experiment)
   record = {"hash": config_hash(experiment), "config": values}
   text = json.dumps(record, indent=2) + "\n"
-  write_atomically(Path(workdir) / CONFIG, text.encode())
+  write_atomically(epath.Path(workdir) / CONFIG, text.encode())
 
 
 def read(workdir: Path) -> Experiment:
@@ -95,7 +97,7 @@ def read(workdir: Path) -> Experiment:
   Raises:
     WorkdirError: no run, or a config.json that does not read.
   """
-  path = Path(workdir) / CONFIG
+  path = epath.Path(workdir) / CONFIG
   try:
     return to_dataclass(json.loads(path.read_text())["config"], Experiment)
   except FileNotFoundError:
@@ -114,7 +116,7 @@ def open_checkpoints(directory: Path) -> Checkpoints:
   Raises:
     WorkdirError: there are none.
   """
-  checkpoints = Checkpoints(directory / CHECKPOINTS, read_only=True)
+  checkpoints = Checkpoints(epath.Path(directory) / CHECKPOINTS, read_only=True)
   if not checkpoints.steps():
     raise WorkdirError(
       f"{directory} has no checkpoint yet; train first (slan-train)"
@@ -160,15 +162,15 @@ def describe(summary: dict[str, Any]) -> str:
 def finished(workdir: Path, experiment: Experiment) -> dict[str, Any] | None:
   """The summary of a run that reached its last step, or None."""
   try:
-    summary = json.loads((Path(workdir) / SUMMARY).read_text())
+    summary = json.loads((epath.Path(workdir) / SUMMARY).read_text())
     done = summary["steps"] == experiment.total_steps
   except (FileNotFoundError, ValueError, KeyError, TypeError):
     return None
-  last = Path(workdir) / CHECKPOINTS / str(experiment.total_steps)
+  last = epath.Path(workdir) / CHECKPOINTS / str(experiment.total_steps)
   return summary if done and last.is_dir() else None
 
 
 def finish(workdir: Path, summary: dict[str, Any]) -> None:
   """Notes that the run reached its last step."""
   text = json.dumps(summary, indent=2) + "\n"
-  write_atomically(Path(workdir) / SUMMARY, text.encode())
+  write_atomically(epath.Path(workdir) / SUMMARY, text.encode())

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 
 from slan_jax.training.errors import CorruptCheckpointError
@@ -35,11 +36,13 @@ class Checkpoints:
     """Opens a directory of checkpoints.
 
     Args:
-      directory: made when missing, unless `read_only`.
+      directory: made when missing, unless `read_only`; also in a bucket.
       keep: newest checkpoints kept beside the best.
       read_only: never writes, renames or removes anything.
     """
-    self.directory = Path(directory).absolute()
+    self.directory = epath.Path(directory)
+    if "://" not in str(directory):
+      self.directory = self.directory.absolute()
     self._read_only = read_only
     self._scores = Scores(self.directory)
     self._last: int | None = None  # step whose writing was begun last

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+from etils import epath
 
 from slan_jax.training.board import Board
 
@@ -44,10 +45,11 @@ class Log:
     """Opens the records and forgets what they hold after `step`.
 
     Args:
-      workdir: of the run.
+      workdir: of the run; in a bucket there is no TensorBoard.
       step: optimiser steps behind the state that training goes on from.
     """
-    self._workdir = Path(workdir)
+    self._workdir = epath.Path(workdir)
+    self._remote = "://" in str(workdir)
     self._writes = jax.process_index() == 0
     self._board = None
     self.rewind(step)
@@ -58,7 +60,8 @@ class Log:
       for name in (TRAINING, EVALUATIONS):
         rewind(self._workdir / name, step)
       self.close()
-      self._board = Board(self._workdir / BOARD, step)
+      if not self._remote:  # a bucket's objects do not grow
+        self._board = Board(self._workdir / BOARD, step)
 
   def training(self, step: int, values: Mapping[str, float]) -> None:
     """Notes the means of the steps up to `step`."""
@@ -74,14 +77,22 @@ class Log:
     # JSON has no NaN: a value that is none is left out.
     finite = {k: float(v) for k, v in values.items() if math.isfinite(v)}
     try:
-      with (self._workdir / file).open("a") as stream:
-        stream.write(json.dumps({"step": step} | finite) + "\n")
-      self._board.write(step, {f"{group}/{k}": v for k, v in finite.items()})
+      self._append(file, json.dumps({"step": step} | finite) + "\n")
+      if self._board is not None:
+        self._board.write(step, {f"{group}/{k}": v for k, v in finite.items()})
     except OSError as error:
       raise OSError(
         f"{self._workdir} cannot be written to ({error.strerror or error}); "
         "what was saved there is kept"
       ) from error
+
+  def _append(self, file: str, line: str) -> None:
+    path = self._workdir / file
+    if self._remote:  # a few megabytes at the end of a long run
+      path.write_text((path.read_text() if path.exists() else "") + line)
+      return
+    with path.open("a") as stream:
+      stream.write(line)
 
   def close(self) -> None:
     """Flushes TensorBoard."""
