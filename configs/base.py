@@ -44,6 +44,8 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.log = _section(every_steps=50)  # optimiser steps between log lines
   config.evaluation = _evaluation()
+  config.captioning = _captioning()
+  config.vqa = _vqa()
   return config
 
 
@@ -335,4 +337,40 @@ def _evaluation() -> ml_collections.ConfigDict:
     first_stage="itc",
     score="sum",  # ITM + first stage, as BLIP
     use_ema=False,  # score the EMA copy
+  )
+
+
+def _captioning() -> ml_collections.ConfigDict:
+  """Used by the task captioning alone."""
+  return _section(
+    # Begins every caption and is the locator's text; silence, as BLIP.
+    prompt="a picture of",
+    smoothing=0.1,  # label smoothing, as BLIP
+    write=_writing(shortest=5, longest=20),
+  )
+
+
+def _vqa() -> ml_collections.ConfigDict:
+  """Used by the task vqa alone."""
+  return _section(
+    answers=10,  # of a question in training, the most frequent ones
+    answer_length=10,  # tokens of an answer with [CLS] and [SEP]
+    smoothing=0.1,  # label smoothing, as BLIP
+    # "rank" the list of answers, or "generate" any words; silence, as BLIP.
+    inference="rank",
+    rank_first=128,  # answers of the list that are read whole, as BLIP
+    rank_chunk=16,  # of these at a time
+    write=_writing(shortest=1, longest=10),
+  )
+
+
+def _writing(shortest: int, longest: int) -> ml_collections.ConfigDict:
+  return _section(
+    search="beam",  # or "nucleus" sampling
+    beams=3,  # as BLIP
+    top_p=0.9,  # nucleus: share of the probability that is drawn from
+    shortest=shortest,  # tokens, prompt and marks not counted
+    longest=longest,
+    # CTRL's: 1 = none; BLIP takes 1.1 on NoCaps.
+    repetition_penalty=1.0,
   )

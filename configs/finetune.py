@@ -69,11 +69,44 @@ GROUNDING: Values = DETECTION | {
   "evaluation.every_steps": 4_654,
 }
 
+# Neither queues nor an EMA copy: there is no contrast.
+_WRITING: Values = {
+  "text.hard_negatives": 0,
+  "data.crop_scale": (0.5, 1.0),
+  "objective.mlm": 0.0,
+  "objective.momentum": False,
+  "objective.queue_size": 0,
+  "objective.swapped_words": False,
+  "optimizer.ema_decay": 0.0,
+  "optimizer.warmup_steps": 0,
+  "optimizer.decay": "cosine",
+}
+# 5 epochs of COCO's captions.
+CAPTIONING: Values = _WRITING | {
+  "batch_size": 256,
+  "total_steps": 11_070,
+  "text.max_length": 40,
+  "model.image_size": 384,
+  "optimizer.learning_rate": 1e-5,
+  "evaluation.every_steps": 2_214,
+}
+# 10 epochs of the 658,111 questions of VQA v2's train and val.
+VQA: Values = _WRITING | {
+  "batch_size": 256,
+  "total_steps": 25_700,
+  "text.max_length": 35,
+  "model.image_size": 480,
+  "optimizer.learning_rate": 2e-5,
+  "evaluation.every_steps": 2_570,
+}
+
 TASKS: dict[str, Values] = {
   "retrieval": RETRIEVAL,
   "nlvr2": NLVR2,
   "detection": DETECTION,
   "grounding": GROUNDING,
+  "captioning": CAPTIONING,
+  "vqa": VQA,
 }
 
 # What the small models do instead: minutes on two CPU cores.
@@ -85,6 +118,11 @@ SMALL: Values = {
   "evaluation.every_steps": 100,
   "evaluation.records": 200,
   "checkpoint.every_steps": 100,
+}
+_SMALL_WRITING: Values = _WRITING | {
+  "data.crop_scale": (1.0, 1.0),
+  "optimizer.learning_rate": 1.5e-3,
+  "optimizer.warmup_steps": 50,
 }
 SMALL_TASKS: dict[str, Values] = {
   "retrieval": {
@@ -98,6 +136,21 @@ SMALL_TASKS: dict[str, Values] = {
     "data.crop_scale": (0.8, 1.0),
     "grounding.phrases": 8,
     "grounding.boxes": 1,
+  },
+  "captioning": _SMALL_WRITING
+  | {
+    "total_steps": 400,
+    "text.max_length": 36,  # a scene's caption behind the prompt
+    "captioning.write.longest": 32,
+  },
+  "vqa": _SMALL_WRITING
+  | {
+    "total_steps": 800,
+    "data.dir": "runs/data/scenes_vqa",
+    "vqa.answers": 3,
+    "vqa.answer_length": 4,
+    "vqa.write.longest": 3,
+    "vqa.write.shortest": 1,
   },
 }
 
@@ -125,4 +178,6 @@ def get_config(argument: str = "retrieval") -> ml_collections.ConfigDict:
   small = name in pretrain.SMALL
   base.override(config, SMALL | SMALL_TASKS[task] if small else TASKS[task])
   config.task = task
+  if name == "vit_h":  # whole patches of 14 pixels
+    config.model.image_size -= config.model.image_size % 14
   return config.lock()

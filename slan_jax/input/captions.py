@@ -17,17 +17,21 @@ from slan_jax.input.words import WordSwapper, load_word_classes
 class CaptionMaker:
   """A `Maker` of pictures, captions and captions that are almost right."""
 
-  def __init__(self, directory: str | Path, config: InputConfig):
+  def __init__(
+    self, directory: str | Path, config: InputConfig, *, prompt: str = ""
+  ):
     """Opens tokenizer and word classes.
 
     Args:
       directory: A prepared directory.
       config: What batches are made of.
+      prompt: Begins every caption.
 
     Raises:
       InputError: Tokenizer or word classes cannot be used.
     """
     self._config = config
+    self._prompt = f"{prompt} " if prompt else ""
     self.encoder = load_encoder(config.tokenizer, config.max_length, directory)
     classes = load_word_classes(config.word_classes, directory)
     self._swapper = WordSwapper(classes)
@@ -55,7 +59,7 @@ class CaptionMaker:
   def _add_texts(self, batch: Batch, examples: Sequence[Example]) -> list[int]:
     """Adds token arrays; returns the rows whose caption was cut."""
     count, most = len(examples), self._config.hard_negatives
-    texts = [example.caption for example in examples]
+    texts = [self._prompt + example.caption for example in examples]
     for example in examples:
       texts += example.negatives
     encoded = self.encoder(texts)

@@ -10,12 +10,14 @@ from slan_jax.input.captions import CaptionMaker
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.text import TextEncoder
 from slan_jax.jobs import (
+  captioning,
   detection,
   grounding,
   nlvr2,
   retrieval,
   scoring,
   video_retrieval,
+  vqa,
 )
 from slan_jax.jobs.experiment import Experiment, batch_shape
 from slan_jax.jobs.setting import Score, Setting
@@ -35,8 +37,8 @@ class Entry(NamedTuple):
     open_scorer: opens a split for scoring; None = it is trained, never scored.
     decides: metric whose largest value makes the best checkpoint; "" without
       a scorer.
-    any_run: whether a run of another task can be scored too, because the task
-      adds no parameters of its own.
+    any_run: whether a run of another task can be scored too, because all that
+      the task needs was trained before.
   """
 
   make: Callable[[Experiment, TextEncoder], Task]
@@ -76,6 +78,14 @@ CATALOG: dict[str, Entry] = {
   "retrieval": Entry(
     _pretrain, _captions, retrieval.open_scorer, "r_mean", True
   ),
+  "captioning": Entry(
+    captioning.make,
+    captioning.maker,
+    captioning.open_scorer,
+    "cider_bleu4",
+    True,
+  ),
+  "vqa": Entry(vqa.make, vqa.maker, vqa.open_scorer, "vqa_accuracy", False),
   "grounding": Entry(
     _grounding, grounding.maker, grounding.open_scorer, "grounding_r1", True
   ),
@@ -132,8 +142,8 @@ def scored_task(
   entry = CATALOG[name]
   if not entry.any_run:
     raise ValueError(
-      f"--task={name}: this run was trained for {experiment.task!r} and lacks "
-      f"what {name} adds to the model; fine-tune it first: slan-train --config "
+      f"--task={name}: this run was trained for {experiment.task!r}, and "
+      f"{name} needs more than that; fine-tune it first: slan-train --config "
       f"configs/finetune.py:{name} --config.init_from.run=DIR"
     )
   return entry.make(experiment, encoder)

@@ -7,7 +7,7 @@ from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.jobs.typed import ConfigError
 from slan_jax.models import config as models
 from slan_jax.tasks import config as tasks
-from slan_jax.tasks.config import Batch, Objective
+from slan_jax.tasks.config import Batch, Marks, Objective
 from slan_jax.training import config as training
 
 
@@ -93,6 +93,8 @@ class Experiment:
   checkpoint: training.Checkpoint
   log: training.Log
   evaluation: Evaluation
+  captioning: tasks.Captioning
+  vqa: tasks.Vqa
 
   def __post_init__(self):
     for name, value, least in (
@@ -196,6 +198,17 @@ def batch_shape(experiment: Experiment, encoder: TextEncoder) -> Batch:
     hard_negatives=experiment.text.hard_negatives,
     mask_id=encoder.mask_id,
     microbatches=experiment.microbatches,
+  )
+
+
+def marks_of(encoder: TextEncoder) -> Marks:
+  """Ids of the special tokens, as the tasks that write take them."""
+  return Marks(
+    pad=encoder.pad_id,
+    unk=encoder.unk_id,
+    cls=encoder.cls_id,
+    sep=encoder.sep_id,
+    mask=encoder.mask_id,
   )
 
 

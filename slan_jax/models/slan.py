@@ -11,7 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from slan_jax.models import affinity, config, word_map
-from slan_jax.models.bert import BertDecoder, BertEncoder, LanguageHead
+from slan_jax.models.bert import (
+  BertDecoder,
+  BertEncoder,
+  Cache,
+  LanguageHead,
+)
 from slan_jax.models.detector import Detector
 from slan_jax.models.layers import l2_normalize
 from slan_jax.models.locator import Located, Locator, box_position
@@ -322,6 +327,25 @@ class Slan(nn.Module):
     """Next-token logits of the text decoder: [B, N, V] float32."""
     words = self.generator(ids, mask, states, states_mask)
     return self.language_head(words, self.generator.table())
+
+  def start_text(
+    self,
+    ids: jax.Array,
+    states: jax.Array,
+    states_mask: jax.Array,
+    *,
+    longest: int,
+  ) -> tuple[jax.Array, Cache]:
+    """Reads a prompt [B, N] as `BertDecoder.start`: [B, N, V] and a cache."""
+    words, cache = self.generator.start(
+      ids, states, states_mask, longest=longest
+    )
+    return self.language_head(words, self.generator.table()), cache
+
+  def next_text(self, ids: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+    """Logits after each of the next tokens [B, N]: [B, N, V] and the cache."""
+    words, cache = self.generator.step(ids, cache)
+    return self.language_head(words, self.generator.table()), cache
 
   def __call__(
     self, image: jax.Array, ids: jax.Array, mask: jax.Array

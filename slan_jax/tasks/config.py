@@ -94,3 +94,73 @@ class Video:
 
   frames: int
   choice: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Marks:
+  """Token ids that the text decoder knows the meaning of."""
+
+  pad: int
+  unk: int
+  cls: int
+  sep: int
+  mask: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Writing:
+  """How texts are written; `configs/base.py` explains the fields."""
+
+  search: str
+  beams: int
+  top_p: float
+  shortest: int
+  longest: int
+  repetition_penalty: float
+
+  def __post_init__(self):
+    if self.search not in ("beam", "nucleus"):
+      raise ValueError(f"search is {self.search!r}; expected beam or nucleus")
+    if not 0 < self.top_p <= 1:
+      raise ValueError(f"top_p is {self.top_p}; expected 0 < p <= 1")
+    if self.beams < 1 or not 0 <= self.shortest <= self.longest:
+      raise ValueError(
+        f"beams={self.beams}, shortest={self.shortest}, longest="
+        f"{self.longest}: expected 1 or more beams and 0 <= shortest <= longest"
+      )
+    if self.longest < 1 or self.repetition_penalty <= 0:
+      raise ValueError(
+        f"longest={self.longest}, repetition_penalty="
+        f"{self.repetition_penalty}: expected 1 or more, and above 0"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Captioning:
+  """Fine-tuned captioning (section 4.2.2)."""
+
+  prompt: str
+  smoothing: float
+  write: Writing
+
+
+@dataclasses.dataclass(frozen=True)
+class Vqa:
+  """Visual question answering (section 4.2.3)."""
+
+  answers: int
+  answer_length: int
+  smoothing: float
+  inference: str
+  rank_first: int
+  rank_chunk: int
+  write: Writing
+
+  def __post_init__(self):
+    if self.inference not in ("rank", "generate"):
+      raise ValueError(
+        f"vqa.inference is {self.inference!r}; expected rank or generate"
+      )
+    for name in ("answers", "rank_first", "rank_chunk"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"vqa.{name} must be at least 1")

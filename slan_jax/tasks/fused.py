@@ -6,6 +6,7 @@ Axes: B batch, N words, R regions, P phrases.
 import jax
 import jax.numpy as jnp
 
+from slan_jax.models.locator import Located
 from slan_jax.models.slan import ImageState, TextState
 from slan_jax.models.word_map import inner_tokens
 from slan_jax.objective import language, matching, monitors, regions
@@ -60,7 +61,7 @@ def fused_terms(
   if objective.lm:
     terms["lm"] = _causal_language(objective, online, located, batch)
   if objective.reg:
-    terms["reg"] = _region_term(objective, online.image, located)
+    terms["reg"] = region_term(objective, online.image.regions, located)
   if objective.saliency:
     terms["saliency"] = _saliency_term(online)
   kept = online.image.regions
@@ -135,12 +136,14 @@ def caption_memory(
   )
 
 
-def _region_term(objective, image, located):
-  """L_reg of Eq. 3 between G_0 and the mean of G_1..G_L."""
-  boxes, target = image.regions["boxes"], located.mean_boxes
+def region_term(
+  objective: Objective, kept: dict[str, jax.Array], located: Located
+) -> tuple[jax.Array, jax.Array]:
+  """L_reg of Eq. 3 between G_0, the kept regions, and the mean of G_1..G_L."""
+  boxes, target = kept["boxes"], located.mean_boxes
   if objective.reg_stop_gradient:
     target = jax.lax.stop_gradient(target)
-  mask = image.regions["mask"]
+  mask = kept["mask"]
   if objective.reg_regions == "slots":
     mask = jnp.ones_like(mask)
   if objective.reg_confirmed:

@@ -9,7 +9,7 @@ from slan_jax.jobs.typed import to_dataclass
 
 
 @pytest.mark.parametrize("task", finetune.TASKS)
-@pytest.mark.parametrize("name", ["vit_l", "scenes"])
+@pytest.mark.parametrize("name", ["vit_l", "vit_h", "scenes"])
 def test_a_task_is_the_model_of_its_name_with_the_recipe(task, name):
   values = finetune.get_config(f"{task},{name}")
   plain = pretrain.get_config(name)
@@ -17,10 +17,12 @@ def test_a_task_is_the_model_of_its_name_with_the_recipe(task, name):
   experiment = to_dataclass(values.to_dict(), Experiment)
   assert experiment.model.backbone.name == plain.model.backbone.name
   assert experiment.model.width == plain.model.width
-  assert (experiment.objective.mlm == 0.0) == (task == "retrieval")
-  assert experiment.data.dir == plain.data.dir
+  tuned = task in ("nlvr2", "detection", "grounding")
+  assert (experiment.objective.mlm == 0.0) != tuned
   small = name == "scenes"
-  assert (experiment.model.image_size >= 384) != small
+  assert (experiment.model.image_size >= 378) != small
+  stride = experiment.model.backbone.row.stride
+  assert experiment.model.image_size % stride == 0
   assert experiment.optimizer.decay == "cosine"
   assert experiment.total_steps < plain.total_steps
 

@@ -167,7 +167,7 @@ def test_a_task_with_a_head_needs_its_own_run(scenes, monkeypatch):
   own = object()
   entry = catalog.CATALOG["retrieval"]._replace(any_run=False)
   monkeypatch.setitem(catalog.CATALOG, "retrieval", entry)
-  with pytest.raises(ValueError, match="was trained for 'pretrain' and lacks"):
+  with pytest.raises(ValueError, match="was trained for 'pretrain', and retri"):
     scored_task("retrieval", experiment, encoder, own)
   tuned = dataclasses.replace(experiment, task="retrieval")
   assert scored_task("retrieval", tuned, encoder, own) is own

@@ -1,0 +1,80 @@
+"""Captions of a split: scores, chance, and the file for a server."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from slan_jax.evaluation import caption_scores, caption_words
+from slan_jax.jobs import captioning
+from slan_jax.jobs.experiment import read_tokenizer
+from slan_jax.jobs.setting import Setting
+from slan_jax.tasks.decoding import Text
+from slan_jax.tasks.task import Task
+from slan_jax.training.sharding import make_mesh
+from tests.jobs.light import light_experiment
+
+
+@pytest.fixture(autouse=True)
+def without_java(monkeypatch):
+  """What Java computes is tested where it is computed."""
+  for module in (caption_scores, caption_words):
+    monkeypatch.setattr(module, "java_path", lambda: None)
+
+
+def setting(scenes, predict, task="captioning", **changes):
+  """A split of eight images, and predict functions that need no model."""
+  experiment, encoder = read_tokenizer(light_experiment(scenes, **changes))
+  experiment = dataclasses.replace(experiment, task=task)
+  made = Task(task, {}, lambda key: None, lambda: None, predict, ())
+  mesh = make_mesh(experiment.mesh)
+  return Setting(experiment, encoder, made, mesh, "test", (8,), None)
+
+
+def writer(encoder, texts):
+  """A `caption` that writes these texts, whatever the images."""
+  tokens = encoder(texts).ids[:, 1:]
+  tokens = np.where(tokens == encoder.sep_id, encoder.pad_id, tokens)
+
+  def caption(params, image, seed):
+    rows = seed + np.arange(len(image))
+    return Text(tokens[rows % len(tokens)], np.zeros(len(image)))
+
+  return {"caption": caption}
+
+
+def test_true_captions_score_full_and_chance_is_anothers(
+  scenes, tmp_path, monkeypatch
+):
+  wanted = setting(scenes, {})
+  split = captioning.retrieval_split(*wanted.source)
+  first = np.unique(split.text_image, return_index=True)[1]
+  true = [split.texts[row] for row in first]
+  made = setting(scenes, writer(wanted.encoder, true))
+  monkeypatch.setattr(captioning, "write_captions", uncompiled)
+  found = captioning.open_scorer(made)(None, tmp_path)
+  assert found["metrics"]["bleu4"] == pytest.approx(100.0, abs=1e-3)
+  assert found["metrics"]["rouge_l"] == pytest.approx(100.0)
+  assert found["metrics"]["cider"] > found["chance"]["cider"] > 0
+  total = found["metrics"]["cider"] + found["metrics"]["bleu4"]
+  assert found["metrics"]["cider_bleu4"] == pytest.approx(total)
+  assert found["samples"]["images"] == 8
+  assert found["samples"]["captions"] == len(split.texts)
+  assert "Prompt 'a picture of', beam search, 3 beams" in found["protocol"]
+  rows = json.loads((tmp_path / "results.json").read_text())
+  assert [row["caption"] for row in rows] == true
+  assert [row["image_id"] for row in rows] == split.ids
+
+
+def uncompiled(predict, params, images, count, batching):
+  del batching
+  found = predict["caption"](params, images[np.arange(count)], 0)
+  return found.tokens, found.score
+
+
+def test_a_decoder_that_never_learned_is_not_scored(scenes):
+  with pytest.raises(ValueError, match="decoder of this run was never trained"):
+    captioning.open_scorer(setting(scenes, {}, task="pretrain"))
+  learned = setting(scenes, {}, task="pretrain", objective__lm=1.0)
+  assert callable(captioning.open_scorer(learned))
