@@ -52,5 +52,25 @@ def region_monitors(
   }
 
 
+def scale_monitors(locator: dict[str, dict[str, jax.Array]]) -> Metrics:
+  """p_w and p_h of every level (Algorithm 1, line 9).
+
+  Args:
+    locator: parameters of the adaptor by level; log_scale [2] where a level
+      has one.
+
+  Returns:
+    p_w_1, p_h_1, p_w_2 ...: (value, 1); 1 keeps a side as it is.
+  """
+  watched = {}
+  for level, params in locator.items():
+    if "log_scale" in params:
+      width, height = jnp.exp(jax.lax.stop_gradient(params["log_scale"]))
+      number = level.removeprefix("level_")
+      watched[f"p_w_{number}"] = width, jnp.float32(1)
+      watched[f"p_h_{number}"] = height, jnp.float32(1)
+  return watched
+
+
 def _some(weight: jax.Array) -> jax.Array:
   return jnp.maximum(jnp.sum(weight, 1), 1.0)[:, None]

@@ -13,6 +13,7 @@ from slan_jax.axes import constrain_batch
 from slan_jax.models import config
 from slan_jax.models.slan import Slan
 from slan_jax.objective import contrastive, phrases
+from slan_jax.objective.monitors import scale_monitors
 from slan_jax.tasks import grounding, retrieval
 from slan_jax.tasks.config import Batch, Objective
 from slan_jax.tasks.encoded import Encoded
@@ -144,6 +145,7 @@ def _loss(
     )
     terms |= more
     metrics |= watched
+    metrics |= scale_monitors(params["slan"].get("locator", {}))
   total = sum(
     getattr(objective, name) * value / jnp.maximum(count, 1.0)
     for name, (value, count) in terms.items()

@@ -49,6 +49,18 @@ def test_saliency_loss_has_its_minimum_at_the_target():
   np.testing.assert_allclose(gradient, 0.0, atol=1e-6)
 
 
+def test_scales_are_told_by_level():
+  """p_w and p_h of Algorithm 1, line 9, which start at 1."""
+  levels = {
+    "level_1": {"log_scale": jnp.log(jnp.array([2.0, 0.5]))},
+    "level_2": {"fusion": {}},
+  }
+  found = monitors.scale_monitors(levels)
+  assert set(found) == {"p_w_1", "p_h_1"}
+  np.testing.assert_allclose(found["p_w_1"], (2.0, 1.0), rtol=1e-6)
+  np.testing.assert_allclose(found["p_h_1"], (0.5, 1.0), rtol=1e-6)
+
+
 def test_monitors_tell_a_collapse_from_a_spread():
   same = jnp.tile(jnp.array([0.5, 0.5, 0.2, 0.2]), (1, 2, 3, 1))
   mask = jnp.ones((1, 3), bool)

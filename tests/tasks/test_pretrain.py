@@ -58,6 +58,8 @@ def test_every_loss_is_finite_and_reaches_every_part(argument):
     terms |= {"phrase", "saliency"}
   assert terms <= set(metrics)
   expected = {"area", "pairwise_iou", "saliency_entropy", "shift_x", "kept"}
+  if argument != "scenes":  # where sizes are learned
+    expected |= {"p_w_1", "p_h_3"}
   assert expected <= set(metrics)
   for name, part in gradient["slan"].items():
     size = sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(part))
