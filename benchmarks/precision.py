@@ -40,10 +40,10 @@ class Pair(NamedTuple):
 
 
 def compare(first: Path, second: Path) -> dict[str, Pair]:
-  """Reads the losses that both work directories have logged.
+  """Reads the losses that both work directories have logged, step by step.
 
   Raises:
-    ValueError: they have none in common, or logged at other steps.
+    ValueError: there are none, or none of the same step.
   """
   records = [load_history(Path(p) / TRAINING) for p in (first, second)]
   pairs = {}
@@ -51,8 +51,10 @@ def compare(first: Path, second: Path) -> dict[str, Pair]:
     (steps, one), (others, two) = (series(each, name) for each in records)
     if not len(steps) and not len(others):
       continue
-    if not np.array_equal(steps, others):
-      raise ValueError(f"{first} and {second} have {name} at different steps")
+    steps, kept, same = np.intersect1d(steps, others, return_indices=True)
+    if not len(steps):
+      raise ValueError(f"{first} and {second} logged {name} at different steps")
+    one, two = one[kept], two[same]
     window = max(1, round(WINDOW * len(steps)))
     smoothed = smooth(one, window), smooth(two, window)
     pairs[name] = Pair(steps, (one, two), smoothed)

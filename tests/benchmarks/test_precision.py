@@ -33,8 +33,13 @@ def test_means_and_gap_by_hand(tmp_path, monkeypatch, capsys):
 
 def test_runs_that_do_not_compare_are_named(tmp_path):
   first = write(tmp_path / "a", [4.0] * 8)
+  shorter = write(tmp_path / "b", [4.0] * 7)
+  assert len(precision.compare(first, shorter)["itc"].steps) == 7
+  other = tmp_path / "d"
+  other.mkdir()
+  (other / "metrics.jsonl").write_text('{"step": 1, "itc": 4.0}')
   with pytest.raises(ValueError, match="itc at different steps"):
-    precision.compare(first, write(tmp_path / "b", [4.0] * 7))
+    precision.compare(first, other)
   empty = write(tmp_path / "c", [])
   with pytest.raises(ValueError, match="no losses"):
     precision.compare(empty, empty)

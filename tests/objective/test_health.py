@@ -51,8 +51,8 @@ def everything(floats, ids, mask):
     ),
     regions.regression_loss(floats["image"][None], floats["text"][None],
                             mask[None], l1=1.0, giou=1.0),
-    regions.saliency_loss(logits[:1], regions.saliency_target(
-      jnp.clip(logits, 0, 1)[None], mask[None]), mask[None]),
+    regions.saliency_loss(logits, jnp.clip(logits, 0, 1),
+                          jnp.broadcast_to(mask[:, None], logits.shape)),
   ]  # fmt: skip
   return sum(total / jnp.maximum(count, 1.0) for total, count in terms)
 
