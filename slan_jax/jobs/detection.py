@@ -35,6 +35,7 @@ def make(experiment: Experiment, encoder: TextEncoder) -> Task:
       prompts.ids, prompts.mask, prompts.class_tokens, prompts.classes
     ),
     batch_size=experiment.batch_size,
+    microbatches=experiment.microbatches,
     boxes=options.boxes,
     nms=options.nms,
   )

@@ -19,6 +19,7 @@ def tuned(experiment: Experiment) -> Task:
     experiment.model,
     experiment.localisation,
     batch_size=experiment.batch_size,
+    microbatches=experiment.microbatches,
     max_length=experiment.text.max_length,
     phrases=experiment.grounding.phrases,
     boxes=experiment.grounding.boxes,

@@ -30,6 +30,7 @@ def make(experiment: Experiment, encoder: TextEncoder) -> Task:
   return nlvr2.make_task(
     experiment.model,
     batch_size=experiment.batch_size,
+    microbatches=experiment.microbatches,
     max_length=experiment.text.max_length,
   )
 

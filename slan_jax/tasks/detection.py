@@ -20,6 +20,7 @@ from slan_jax.ops import boxes as box_ops
 from slan_jax.ops.suppress import suppress
 from slan_jax.tasks import localisation, retrieval
 from slan_jax.tasks.config import Localisation
+from slan_jax.tasks.microbatch import check_parts, microbatched
 from slan_jax.tasks.task import Metrics, Task
 
 
@@ -44,6 +45,7 @@ def make_task(
   prompts: Prompts,
   *,
   batch_size: int,
+  microbatches: int,
   boxes: int,
   nms: float,
 ) -> Task:
@@ -57,12 +59,17 @@ def make_task(
     options: regions, scores and losses.
     prompts: the classes.
     batch_size: images of a global batch.
+    microbatches: parts that the model sees it in.
     boxes: O, boxes of an image at most.
     nms: IoU above which a region of the same class is suppressed; 0 = never.
 
   Returns:
     A `Task` that predicts encode_image, encode_text and detect.
+
+  Raises:
+    ValueError: microbatches that do not divide the batch.
   """
+  check_parts(batch_size, microbatches)
   cfg = localisation.with_regions(cfg, options)
   if cfg.word_map.enabled:
     cfg = _with_phrases(cfg, prompts)
@@ -76,7 +83,7 @@ def make_task(
       "labels": spec((batch_size, boxes), jnp.int32),
     },
     init=functools.partial(_init, model, options, prompts),
-    loss=functools.partial(_loss, model, options, prompts),
+    loss=functools.partial(_loss, model, options, prompts, microbatches),
     predict=predictions(model, options, nms),
     stages=(),
   )
@@ -171,6 +178,7 @@ def _loss(
   model: Slan,
   options: Localisation,
   prompts: Prompts,
+  parts: int,
   params: dict[str, Any],
   ema: dict[str, Any],
   carry: dict,
@@ -186,9 +194,14 @@ def _loss(
   row = jax.random.randint(key, (), 0, len(prompts.ids))
   ids, mask, class_tokens, classes = (jnp.asarray(x)[row] for x in prompts)
   call = functools.partial(model.apply, {"params": params["slan"]})
-  images = call(batch["image"], method="encode_image")
   text = call(ids[None], mask[None], method="encode_text")
-  texts = _asked(model, text, class_tokens, batch["image"].shape[0])
+
+  def look(image: jax.Array):
+    images = call(image, method="encode_image")
+    texts = _asked(model, text, class_tokens, len(image))
+    return localisation.token_scores(model, options, params, images, texts)
+
+  located, log_p, counts = microbatched(look, parts)(batch["image"])
   named = batch["labels"][..., None] == classes[None, None]
   named &= (classes >= 0)[None, None]
   targets = localisation.Targets(
@@ -197,9 +210,6 @@ def _loss(
     tokens=jnp.einsum(
       "boc,cn->bon", named.astype(jnp.float32), class_tokens * 1.0
     ),
-  )
-  located, log_p, counts = localisation.token_scores(
-    model, options, params, images, texts
   )
   terms, metrics = localisation.localisation_terms(
     options, located.boxes, log_p, counts, targets

@@ -18,6 +18,7 @@ from slan_jax.models.word_map import inner_tokens
 from slan_jax.ops import boxes as box_ops
 from slan_jax.tasks import localisation, region_tokens, retrieval
 from slan_jax.tasks.config import Localisation
+from slan_jax.tasks.microbatch import check_parts, microbatched
 from slan_jax.tasks.task import Metrics, Task
 
 Grounded = dict[str, jax.Array]
@@ -33,6 +34,7 @@ def make_task(
   options: Localisation,
   *,
   batch_size: int,
+  microbatches: int,
   max_length: int,
   phrases: int,
   boxes: int,
@@ -46,13 +48,18 @@ def make_task(
     cfg: the model.
     options: regions, scores and losses.
     batch_size: pairs of a global batch.
+    microbatches: parts that the model sees it in.
     max_length: N, tokens of a caption.
     phrases: P, phrases of a caption at most.
     boxes: M, boxes of a phrase at most.
 
   Returns:
     A `Task` that predicts encode_image and ground.
+
+  Raises:
+    ValueError: microbatches that do not divide the batch.
   """
+  check_parts(batch_size, microbatches)
   model = Slan(localisation.with_regions(cfg, options))
   b, n, side = batch_size, max_length, cfg.image_size
   spec = jax.ShapeDtypeStruct
@@ -67,7 +74,7 @@ def make_task(
       "box_mask": spec((b, phrases, boxes), bool),
     },
     init=functools.partial(_init, model, options, max_length),
-    loss=functools.partial(_loss, model, options),
+    loss=functools.partial(_loss, model, options, microbatches),
     predict={
       "encode_image": retrieval.predictions(model)["encode_image"],
       "ground": functools.partial(_ground, model, options),
@@ -90,6 +97,7 @@ def _init(
 def _loss(
   model: Slan,
   options: Localisation,
+  parts: int,
   params: dict[str, Any],
   ema: dict[str, Any],
   carry: dict,
@@ -103,17 +111,21 @@ def _loss(
   del ema, key, step, stage
   batch = constrain_batch(batch)
   call = functools.partial(model.apply, {"params": params["slan"]})
-  images = call(batch["image"], method="encode_image")
-  texts = call(batch["text"], batch["text_mask"], method="encode_text")
+
+  def look(image: jax.Array, text: jax.Array, mask: jax.Array):
+    images = call(image, method="encode_image")
+    texts = call(text, mask, method="encode_text")
+    return localisation.token_scores(model, options, params, images, texts)
+
+  located, log_p, counts = microbatched(look, parts)(
+    batch["image"], batch["text"], batch["text_mask"]
+  )
   exists = batch["box_mask"]
   tokens = batch["phrase_tokens"].astype(jnp.float32)
   targets = localisation.Targets(
     boxes=box_ops.xyxy_to_cxcywh(batch["boxes"]).reshape(len(exists), -1, 4),
     exists=exists.reshape(len(exists), -1),
     tokens=jnp.repeat(tokens, exists.shape[-1], axis=1),
-  )
-  located, log_p, counts = localisation.token_scores(
-    model, options, params, images, texts
   )
   terms, metrics = localisation.localisation_terms(
     options, located.boxes, log_p, counts, targets

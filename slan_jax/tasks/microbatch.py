@@ -37,3 +37,11 @@ def microbatched(function: Callable, parts: int) -> Callable:
     return jax.tree.map(join, out)
 
   return run
+
+
+def check_parts(batch_size: int, parts: int) -> None:
+  """Raises ValueError unless `parts` microbatches make up a batch."""
+  if batch_size % parts:
+    raise ValueError(
+      f"microbatches={parts} does not divide batch_size={batch_size}"
+    )

@@ -20,6 +20,7 @@ from slan_jax.models import config
 from slan_jax.models.layers import Mlp, MultiHeadAttention, gelu, layer_norm
 from slan_jax.models.slan import Slan
 from slan_jax.objective.matching import matching_accuracy, matching_loss
+from slan_jax.tasks.microbatch import check_parts, microbatched
 from slan_jax.tasks.task import Metrics, Task
 
 HEAD = "nlvr2"  # the subtree of parameters that this adds
@@ -68,18 +69,25 @@ class PairHead(nn.Module):
     return nn.Dense(2, dtype=jnp.float32, name="out")(x.astype(jnp.float32))
 
 
-def make_task(cfg: config.Slan, *, batch_size: int, max_length: int) -> Task:
+def make_task(
+  cfg: config.Slan, *, batch_size: int, microbatches: int, max_length: int
+) -> Task:
   """Fine-tuning on statements about pairs.
 
   Args:
     cfg: the model.
     batch_size: statements of a global batch.
+    microbatches: parts that the model sees it in.
     max_length: N, tokens of a statement.
 
   Returns:
     A `Task` that predicts decide: (params, image, text, text_mask) -> [B] log
     odds that the statement is true.
+
+  Raises:
+    ValueError: microbatches that do not divide the batch.
   """
+  check_parts(batch_size, microbatches)
   model = Slan(cfg)
   head = PairHead(cfg.adaptor.heads, jnp.dtype(cfg.compute_dtype))
   side, spec = cfg.image_size, jax.ShapeDtypeStruct
@@ -92,7 +100,7 @@ def make_task(cfg: config.Slan, *, batch_size: int, max_length: int) -> Task:
       "label": spec((batch_size,), jnp.int32),
     },
     init=functools.partial(_init, model, head, max_length),
-    loss=functools.partial(_loss, model, head),
+    loss=functools.partial(_loss, model, head, microbatches),
     predict={"decide": functools.partial(_decide, model, head)},
     stages=(),
   )
@@ -148,6 +156,7 @@ def _decide(model: Slan, head: PairHead, params: Any, *inputs) -> jax.Array:
 def _loss(
   model: Slan,
   head: PairHead,
+  parts: int,
   params: dict[str, Any],
   ema: dict[str, Any],
   carry: dict,
@@ -160,8 +169,8 @@ def _loss(
   """Cross entropy of the statements; see `Task.loss`."""
   del ema, key, step, stage
   batch = constrain_batch(batch)
-  logits = _logits(
-    model, head, params, batch["image"], batch["text"], batch["text_mask"]
+  logits = microbatched(functools.partial(_logits, model, head, params), parts)(
+    batch["image"], batch["text"], batch["text_mask"]
   )
   decided = logits, batch["label"], jnp.ones(len(logits), bool)
   total, count = matching_loss(*decided)

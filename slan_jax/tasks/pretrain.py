@@ -18,6 +18,7 @@ from slan_jax.tasks import grounding, retrieval
 from slan_jax.tasks.config import Batch, Objective
 from slan_jax.tasks.encoded import Encoded
 from slan_jax.tasks.fused import fused_terms
+from slan_jax.tasks.microbatch import check_parts
 from slan_jax.tasks.task import Metrics, Task
 
 TEMPERATURE_BOUNDS = (0.001, 0.5)  # of tau, as ALBEF
@@ -42,11 +43,7 @@ def make_task(
     ValueError: microbatches that do not divide the batch, or swapped words
       asked for without captions to carry them.
   """
-  if batch.size % batch.microbatches:
-    raise ValueError(
-      f"microbatches={batch.microbatches} does not divide "
-      f"batch_size={batch.size}"
-    )
+  check_parts(batch.size, batch.microbatches)
   if objective.swapped_words and not batch.hard_negatives:
     raise ValueError(
       "objective.swapped_words needs text.hard_negatives of at least 1"

@@ -40,7 +40,7 @@ def build(argument):
   cfg = small_config(argument, model__adaptor__levels=1)[0]
   prompts = make_prompts()
   task = detection.make_task(
-    cfg, OPTIONS, prompts, batch_size=4, boxes=BOXES, nms=0.0
+    cfg, OPTIONS, prompts, batch_size=4, microbatches=1, boxes=BOXES, nms=0.0
   )
   params = random_params(task)
   head = localisation.new_head(OPTIONS)

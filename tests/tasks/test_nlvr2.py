@@ -16,6 +16,7 @@ def built():
   task = nlvr2.make_task(
     small_config("scenes", model__adaptor__levels=1)[0],
     batch_size=4,
+    microbatches=2,
     max_length=LENGTH,
   )
   params = random_params(task)
