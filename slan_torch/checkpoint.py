@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from slan_torch.config import ExportError, read_config
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# What is said of one model's weights and not of others'.
+OWN = (CONFIG, WEIGHTS, "README.md", "calibration.json")
 _LISTED = 8  # names in an error
 
 
@@ -78,8 +80,8 @@ class Pretrained:
     """Writes the model where `from_pretrained` and slan_jax read it.
 
     Tokenizer and preprocessing files come along from the export that the model
-    was read from; its model card, which tells that one's scores, does not. The
-    directory appears whole or not at all.
+    was read from; its model card and calibration, which tell of that one's
+    weights, do not. The directory appears whole or not at all.
 
     Args:
       directory: must not exist, unless `force`.
@@ -101,7 +103,7 @@ class Pretrained:
     try:
       os.chmod(partial, 0o755)
       for file in self.source.iterdir():
-        if file.is_file() and file.name not in (CONFIG, WEIGHTS, CARD):
+        if file.is_file() and file.name not in OWN:
           shutil.copy(file, partial)
       name = str(self.matching.weight.dtype).removeprefix("torch.")
       values = self.values | {"dtype": name}

@@ -10,6 +10,22 @@ from typing import Any
 FORMAT = 1  # of config.json; another number means another layout
 MODEL_TYPE = "slan"
 
+# How detection by prompt chooses and scores regions, unless config.json tells:
+# configs/base.py of slan_jax explains each.
+DETECTION = {
+  "top": 0,
+  "threshold": 0.0,
+  "temperature": 0.1,
+  "nothing": 0.3,
+  "fit": True,
+  "nms": 0.5,
+  "opening": "detect: ",
+  "separator": ", ",
+  "prompt_classes": 0,
+  "max_length": 256,
+  "learned": False,  # temperature and nothing are among the weights
+}
+
 _TOP = (
   "model_type slan_format dtype max_length token_ids captions learned backbone "
   "model"
@@ -78,7 +94,9 @@ def read_config(values: Any, source: str) -> SimpleNamespace:
       f"{', '.join(_BACKBONES)}"
     )
   _check(values["backbone"], _BACKBONES[kind], source, "backbone")
-  return _namespace(values)
+  given = _mapping(values.get("detection", {}), source, "detection")
+  _check(DETECTION | given, " ".join(DETECTION), source, "detection")
+  return _namespace(values | {"detection": DETECTION | given})
 
 
 def _mapping(value: Any, source: str, where: str) -> dict[str, Any]:

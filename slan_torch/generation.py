@@ -1,7 +1,8 @@
-"""Captions from the text decoder: greedy, or by beams.
+"""Captions and answers from the text decoder: greedy, or by beams.
 
-The locator's text is the prompt; the decoder looks at V's cells and the
-adapted regions E_L^G. Axes: B images, K beams, N tokens, V vocabulary.
+For a caption the locator's text is the prompt, and the decoder looks at V's
+cells and the adapted regions E_L^G. Axes: B images, K beams, N tokens,
+V vocabulary.
 """
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 
 class Captioner:
-  """What `SLANModel` gains: `caption`."""
+  """What `SLANModel` gains: `caption` and `answer`."""
 
   def caption_states(self, image, regions: Tensor) -> tuple[Tensor, Tensor]:
     """What the decoder looks at, [B, M, D], and its mask, bool [B, M]."""
@@ -48,12 +49,57 @@ class Captioner:
     image = self.encode_image(images)
     ids = self._row([marks.cls, *prompt, marks.sep], len(images))
     located = self.locate(image, self.encode_text(ids, torch.ones_like(ids)))
-    states, mask = (
-      x.repeat_interleave(beams, 0)
-      for x in self.caption_states(image, located.regions)
+    states = self.caption_states(image, located.regions)
+    return self._write(states, prompt, beams, longest, shortest)
+
+  @torch.no_grad()
+  def answer(
+    self,
+    images: Tensor,
+    ids: Tensor,
+    mask: Tensor,
+    *,
+    beams: int = 3,
+    longest: int = 10,
+    shortest: int = 1,
+  ) -> Tensor:
+    """Answers a question about each image, in any words (section 4.2.3).
+
+    The decoder looks at E_L^T and E_L^G, what the locator makes of the question
+    and of the regions.
+
+    Args:
+      images: as `encode_image` takes them.
+      ids: [B, N], the questions.
+      mask: bool [B, N], real tokens.
+      beams: K; 1 = greedy.
+      longest: tokens at most.
+      shortest: tokens at least.
+
+    Returns:
+      [B, n] token ids, [PAD] behind the end.
+    """
+    image, text = self.encode_image(images), self.encode_text(ids, mask)
+    located = self.locate(image, text)
+    states = (
+      torch.cat([located.words, located.regions.to(located.words.dtype)], 1),
+      torch.cat([text.mask, image.regions["mask"]], 1),
     )
-    search = _Beams(len(images), beams, marks, images.device)
-    ids, cache = self._row([marks.cls, *prompt], len(images) * beams), None
+    return self._write(states, [], beams, longest, shortest)
+
+  def _write(
+    self,
+    states: tuple[Tensor, Tensor],
+    prompt: list[int],
+    beams: int,
+    longest: int,
+    shortest: int,
+  ) -> Tensor:
+    """The best text behind a prompt: [B, n] token ids, [PAD] behind the end."""
+    marks, count = self.config.token_ids, len(states[0])
+    states, mask = (x.repeat_interleave(beams, 0) for x in states)
+    search = _Beams(count, beams, marks, states.device)
+    ids, cache = self._row([marks.cls, *prompt], count * beams), None
     for step in range(longest):
       hidden, cache = self.generator.extend(ids, states, mask, cache)
       table = self.generator.embeddings.word.weight

@@ -19,7 +19,7 @@ def ground(
 
   Args:
     model: `SLANModel`.
-    image: as `SLANModel.encode_image` takes it.
+    image: as `SLANModel.encode_image` takes it, or what that returns.
     ids: [B, N].
     mask: bool [B, N].
 
@@ -30,7 +30,8 @@ def ground(
     [B, h, w, N], where each word is; proposals [B, Q, 4] and proposal_score
     [B, Q], the saliency before the region filter.
   """
-  images, texts = model.encode_image(image), model.encode_text(ids, mask)
+  images = model.encode_image(image) if isinstance(image, Tensor) else image
+  texts = model.encode_text(ids, mask)
   located = model.locate(images, texts)
   by = _by_words if texts.phrases is None else _by_phrases
   return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,20 +12,26 @@ from torch import Tensor
 
 from slan_torch.checkpoint import CONFIG, read_json
 from slan_torch.config import ExportError, read_config
+from slan_torch.detection import Prompts
+from slan_torch.prompts import write_prompts
 
 
 class Processor:
   """`Processor.from_pretrained(DIR)`: the preprocessing of an export."""
 
-  def __init__(self, tokenizer: Tokenizer, image_size: int, max_length: int):
+  def __init__(
+    self, tokenizer: Tokenizer, image_size: int, max_length: int, detection: Any
+  ):
     """Keeps the sizes.
 
     Args:
       tokenizer: adds [CLS] and [SEP] itself.
       image_size: S, pixels of the square.
       max_length: N, tokens of every text.
+      detection: of config.json, how class names become prompts.
     """
     self.tokenizer, self.image_size = tokenizer, image_size
+    self.detection = detection
     self._pad = tokenizer.token_to_id("[PAD]")
     tokenizer.enable_truncation(max_length)
     tokenizer.enable_padding(
@@ -44,7 +51,11 @@ class Processor:
     if not path.is_file():
       raise ExportError(f"{path}: missing, so {directory} is no whole export")
     tokenizer = Tokenizer.from_file(str(path))
-    return cls(tokenizer, config.model.image_size, config.max_length)
+    options = config.detection
+    options.max_length = min(
+      options.max_length, config.model.text.max_positions
+    )
+    return cls(tokenizer, config.model.image_size, config.max_length, options)
 
   def images(self, pictures: Sequence[Image.Image | str | Path]) -> Tensor:
     """Pictures or their files, squeezed to a square: uint8 [B, S, S, 3].
@@ -54,16 +65,32 @@ class Processor:
     side, made = self.image_size, []
     for picture in pictures:
       if not isinstance(picture, Image.Image):
-        picture = Image.open(picture)
+        with Image.open(picture) as file:
+          picture = file.convert("RGB")
       picture = picture.convert("RGB").resize((side, side), Image.BICUBIC)
       made.append(torch.from_numpy(np.array(picture)))
     return torch.stack(made)
 
   def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Token ids [B, N] and their mask, bool [B, N]; long texts are cut."""
+    """Token ids [B, N] and their mask, bool [B, N]; long texts are cut.
+
+    Raises:
+      ValueError: a text is empty.
+    """
+    if not all(text.strip() for text in texts):
+      raise ValueError("a text is empty; expected some words")
     encodings = self.tokenizer.encode_batch(list(texts))
     ids = torch.tensor([encoding.ids for encoding in encodings])
     return ids, ids != self._pad
+
+  def prompts(self, names: Sequence[str]) -> Prompts:
+    """Class names as prompts for `SLANModel.detect`; "_" is read as a space.
+
+    Raises:
+      ValueError: no name, an empty one, one that stands twice, or one that is
+        longer than a prompt.
+    """
+    return write_prompts(names, self.tokenizer, self.detection)
 
   def decode(self, ids: Tensor) -> list[str]:
     """Texts of token ids [B, N], without special tokens."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from slan_torch import affinity, grounding, word_map
+from slan_torch import affinity, detection, grounding, word_map
 from slan_torch.bert import BertDecoder, BertEncoder, LanguageHead
 from slan_torch.checkpoint import Pretrained
 from slan_torch.detector import Detector
@@ -111,6 +111,14 @@ class SLANModel(Pretrained, Captioner, nn.Module):
         for name in config.learned
       }
     )
+    options = config.detection
+    self.localisation = {
+      name: getattr(options, name) for name in ("temperature", "nothing")
+    }
+    if options.learned:
+      self.localisation = nn.ParameterDict(
+        {k: nn.Parameter(torch.tensor(v)) for k, v in self.localisation.items()}
+      )
     self.restore_constants()
 
   def restore_constants(self) -> None:
@@ -119,12 +127,20 @@ class SLANModel(Pretrained, Captioner, nn.Module):
       value = torch.tensor(getattr(self.cfg, f"image_{name}"))
       self.register_buffer(f"_{name}", value[:, None, None], persistent=False)
 
-  def encode_image(self, images: Tensor) -> ImageState:
+  def encode_image(
+    self,
+    images: Tensor,
+    *,
+    top: int | None = None,
+    threshold: float | None = None,
+  ) -> ImageState:
     """Vision encoder, pyramid, detector and region filter (3.1, 3.2).
 
     Args:
       images: uint8 [B, S, S, 3] RGB, or float [B, 3, S, S] normalised with the
         mean and deviation of preprocessor_config.json.
+      top: T, regions kept at most; None = the model's own.
+      threshold: h of the filter; None = the model's own.
     """
     cfg, mean, std = self.cfg, self._mean.float(), self._std.float()
     if images.dtype == torch.uint8:
@@ -135,7 +151,7 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     maps, low = self._maps(images.to(self.image_dtype))
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
-    regions = self._filter(proposals, v)
+    regions = self._filter(proposals, v, top, threshold)
     words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
@@ -158,15 +174,17 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     maps = self.backbone(images)
     return maps, maps[self._low] if self.cfg.word_map.enabled else None
 
-  def _filter(self, proposals: Arrays, v: Tensor) -> Arrays:
+  def _filter(
+    self, proposals: Arrays, v: Tensor, top: int | None, threshold: float | None
+  ) -> Arrays:
     """Algorithm 1, line 2; E_0^G of the kept regions only."""
     cfg = self.cfg
     regions = select_regions(
       proposals["boxes"],
       proposals["states"],
       proposals["saliency_logit"].sigmoid(),
-      top=cfg.filter.top,
-      threshold=cfg.filter.threshold,
+      top=cfg.filter.top if top is None else top,
+      threshold=cfg.filter.threshold if threshold is None else threshold,
       normalise=cfg.filter.normalise,
     )
     boxes, states = regions["boxes"], regions.pop("states")
@@ -200,20 +218,31 @@ class SLANModel(Pretrained, Captioner, nn.Module):
       distance=cfg.affinity_distance,
     )
 
-  def encode_text(self, ids: Tensor, mask: Tensor) -> TextState:
-    """Text encoder (3.1): ids [B, N]; mask bool [B, N], real tokens."""
+  def encode_text(
+    self, ids: Tensor, mask: Tensor, *, phrases: int | None = None
+  ) -> TextState:
+    """Text encoder (3.1).
+
+    Args:
+      ids: [B, N].
+      mask: bool [B, N], real tokens.
+      phrases: P, phrases read at most; None = the model's own.
+    """
     mask = mask.bool()
     words = self.text(ids, mask)
     embedding = l2_normalize(self.text_projection(words[:, 0]))
-    return TextState(words, mask, self.encode_phrases(ids, mask), embedding)
+    read = self.encode_phrases(ids, mask, phrases)
+    return TextState(words, mask, read, embedding)
 
-  def encode_phrases(self, ids: Tensor, mask: Tensor) -> Arrays | None:
+  def encode_phrases(
+    self, ids: Tensor, mask: Tensor, most: int | None = None
+  ) -> Arrays | None:
     """Phrase vectors from static words alone, or None when switched off."""
     if not self.cfg.word_map.enabled:
       return None
     content = word_map.content_tokens(ids, mask, self.cfg.text.function_ids)
     inner = word_map.inner_tokens(mask)
-    return self.phrases(self.text.embeddings.word(ids), content, inner)
+    return self.phrases(self.text.embeddings.word(ids), content, inner, most)
 
   def phrase_maps(
     self, image: ImageState, text: TextState
@@ -324,9 +353,15 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     logits = self.match(images, texts, self.locate(images, texts))
     return logits[:, 1] - logits[:, 0]
 
-  def ground(self, image: Tensor, ids: Tensor, mask: Tensor) -> Arrays:
+  def ground(
+    self, image: Tensor | ImageState, ids: Tensor, mask: Tensor
+  ) -> Arrays:
     """Locates a caption's words; see `slan_torch.grounding.ground`."""
     return grounding.ground(self, image, ids, mask)
+
+  def detect(self, images: Tensor, prompts: detection.Prompts) -> Arrays:
+    """Looks for classes; see `slan_torch.detection.detect`."""
+    return detection.detect(self, images, prompts)
 
   def predict_words(self, words: Tensor) -> Tensor:
     """Vocabulary logits of fused words (Eq. 7): [B, N, V] float32."""

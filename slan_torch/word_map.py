@@ -79,7 +79,11 @@ class Phrases(nn.Module):
       self.place_out = Linear32(cfg.width, 2, bias=False)
 
   def forward(
-    self, embeddings: Tensor, content: Tensor, inner: Tensor
+    self,
+    embeddings: Tensor,
+    content: Tensor,
+    inner: Tensor,
+    most: int | None = None,
   ) -> dict[str, Tensor]:
     """Composes the words of each phrase, each weighed by its place.
 
@@ -87,13 +91,14 @@ class Phrases(nn.Module):
       embeddings: [B, N, D] word embeddings, without context or position.
       content: [B, N] bool, as `content_tokens` returns it.
       inner: [B, N] bool, as `inner_tokens` returns it.
+      most: P, if not the configured number.
 
     Returns:
       vectors: [B, P, width] float32, unit length (zero where none); with
       `place_bound`, [B, P, width + 2], a slope along x and y behind it;
       head: [B, P] token of the phrase's last word; mask: [B, P] bool.
     """
-    head, mask = phrase_heads(content, self.cfg.phrases)
+    head, mask = phrase_heads(content, most or self.cfg.phrases)
     back = torch.arange(self.cfg.phrase_window, device=head.device)
     index = head[..., None] - back
     place = index.clamp(min=0)
