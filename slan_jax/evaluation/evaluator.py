@@ -84,8 +84,11 @@ def fetch(tree: Tree) -> Tree:
 
 @functools.lru_cache(maxsize=32)
 def jitted(function: Callable[..., Tree]) -> Callable[..., Tree]:
-  """Compiles a predict function once, however often a run evaluates."""
-  return jax.jit(function)
+  """Compiles a predict function once, however often a run evaluates.
+
+  What is marked `eager` belongs to another framework and runs as it is.
+  """
+  return function if getattr(function, "eager", False) else jax.jit(function)
 
 
 @functools.lru_cache(maxsize=8)
@@ -104,7 +107,7 @@ def paired(function: Callable[..., Tree]) -> Callable[..., Tree]:
     images = jax.tree.map(lambda x: jnp.take(x, rows, 0, mode="clip"), chunk)
     return function(params, images, *texts)
 
-  return jax.jit(run)
+  return run if getattr(function, "eager", False) else jax.jit(run)
 
 
 def encode_texts(

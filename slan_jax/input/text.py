@@ -82,6 +82,16 @@ class TextEncoder:
     )
     return tuple(sorted({*found, *self.special_ids}))
 
+  def token_ids(self) -> dict[str, int]:
+    """Numbers of the special tokens, as an export's config.json has them."""
+    return {
+      "pad": self.pad_id,
+      "unk": self.unk_id,
+      "cls": self.cls_id,
+      "sep": self.sep_id,
+      "mask": self.mask_id,
+    }
+
   def __call__(self, texts: Sequence[str]) -> Encoded:
     """Encodes texts together, which is several times faster than singly."""
     encodings = self._tokenizer.encode_batch_fast(list(texts))

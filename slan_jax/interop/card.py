@@ -78,12 +78,18 @@ def model_card(
     text += "Not scored yet; slan-eval scores a run.\n"
   for report in reports:
     text += _scores(report, step)
-  if not training["objective"]["lm"]:
+  if not writes(training):
     text += (
       "\n## Limits\n\nThe text decoder was not trained (`objective.lm` is 0): "
       "captions that it writes mean nothing.\n"
     )
   return text
+
+
+def writes(training: dict[str, Any]) -> bool:
+  """Whether a run with this configuration trains the text decoder."""
+  tuned = training["task"] in ("captioning", "vqa")
+  return tuned or training["objective"]["lm"] > 0
 
 
 def _lookup(values: dict[str, Any], key: str) -> Any:

@@ -12,6 +12,9 @@ from slan_jax.models import config
 # Of the parameters that are in memory at once while they are written.
 PART_BYTES = 2**28
 CALIBRATION = "calibration.json"
+# Keys of the configuration's sections localisation and detection.
+_REGIONS = ("top", "threshold", "temperature", "nothing", "fit")
+_PROMPTS = ("nms", "opening", "separator", "prompt_classes", "max_length")
 
 # Name in a tokenizer's configuration -> mark.
 _MARKS = {
@@ -52,7 +55,20 @@ class Trained(NamedTuple):
   @property
   def learned(self) -> tuple[str, ...]:
     """Names of what the objective learned."""
-    return tuple(sorted(self.params["objective"]))
+    return tuple(sorted(self.params.get("objective", ())))
+
+  @property
+  def detection(self) -> dict[str, Any] | None:
+    """How it detects, as slan_torch reads it; None = no run has told."""
+    try:
+      found, head = (self.training[k] for k in ("detection", "localisation"))
+    except KeyError:
+      return None
+    return {
+      **{k: head[k] for k in _REGIONS},
+      **{k: found[k] for k in _PROMPTS},
+      "learned": "localisation" in self.params,
+    }
 
 
 def write_weights(
@@ -112,6 +128,7 @@ def config_values(trained: Trained, dtype: str) -> dict[str, Any]:
     captions=trained.captions,
     learned=trained.learned,
     dtype=dtype,
+    detection=trained.detection,
   )
   return json.loads(json.dumps(values))  # tuples as the lists of a file
 

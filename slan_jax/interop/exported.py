@@ -30,6 +30,7 @@ def config_values(
   captions: bool,
   learned: tuple[str, ...],
   dtype: str,
+  detection: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """config.json of an export, as slan_torch and `read_model` read it.
 
@@ -40,6 +41,8 @@ def config_values(
     captions: whether the text decoder was trained.
     learned: names of what the objective learned.
     dtype: key of `DTYPES`.
+    detection: how classes become prompts and regions are scored; None = as
+      slan_torch has it.
   """
   row = model.backbone.row
   kind = "vit" if isinstance(row, config.VitRow) else "resnet"
@@ -53,6 +56,7 @@ def config_values(
     "token_ids": dict(token_ids),
     "captions": captions,
     "learned": list(learned),
+    **({"detection": dict(detection)} if detection else {}),
     "backbone": {"kind": kind, **dataclasses.asdict(row)},
     "model": dataclasses.asdict(model),
   }
@@ -123,8 +127,18 @@ def _nested(flat: dict[str, Any]) -> Any:
   return root
 
 
-def params_template(model: config.Slan, learned: tuple[str, ...]) -> Any:
-  """Shapes of all parameters, without any arithmetic."""
+def params_template(
+  model: config.Slan,
+  learned: tuple[str, ...],
+  localisation: tuple[str, ...] = (),
+) -> Any:
+  """Shapes of all parameters, without any arithmetic.
+
+  Args:
+    model: complete.
+    learned: names of what the objective learned.
+    localisation: of what learning from boxes added.
+  """
   size = model.image_size
   image = jax.ShapeDtypeStruct((1, size, size, 3), np.uint8)
   length = model.text.max_positions
@@ -132,10 +146,25 @@ def params_template(model: config.Slan, learned: tuple[str, ...]) -> Any:
   mask = jax.ShapeDtypeStruct((1, length), bool)
   made = jax.eval_shape(Slan(model).init, jax.random.key(0), image, ids, mask)
   scalar = jax.ShapeDtypeStruct((), np.float32)
-  return {
+  shapes = {
     "slan": made["params"],
     "objective": {name: scalar for name in learned},
   }
+  if localisation:
+    shapes["localisation"] = {name: scalar for name in localisation}
+  return shapes
+
+
+def template_of(values: Mapping[str, Any], model: config.Slan) -> Any:
+  """Shapes of the parameters of an export.
+
+  Args:
+    values: its config.json.
+    model: what that says of the model.
+  """
+  boxes = values.get("detection", {}).get("learned", False)
+  head = ("temperature", "nothing") if boxes else ()
+  return params_template(model, tuple(values["learned"]), head)
 
 
 def shapes(template: Any) -> dict[str, convert.Shape]:

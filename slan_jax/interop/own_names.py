@@ -95,6 +95,8 @@ SLAN = Kind(
     *_rows("", _HEADS),
     Row("objective/temperature", "array", "objective.temperature"),
     Row("objective/phrase_scale", "array", "objective.phrase_scale"),
+    Row("localisation/temperature", "array", "localisation.temperature"),
+    Row("localisation/nothing", "array", "localisation.nothing"),
   ),
   # `in` is no name in Python.
   dialects={"slan_torch": (("word_map.in.", "word_map.input."),)},

@@ -1,12 +1,13 @@
 """The PyTorch twin of a model, for what only torch or both can answer."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slan_jax.interop import exported
-from slan_jax.interop.export import Trained, config_values
+from slan_jax.models import config
 
 
 def read_twin(directory: Path) -> Any:
@@ -21,19 +22,15 @@ def read_twin(directory: Path) -> Any:
   return SLANModel.from_pretrained(directory)
 
 
-def write_captions(
-  trained: Trained, images: np.ndarray, *, beams: int, longest: int
-) -> np.ndarray:
-  """Captions by the text decoder, see `SLANModel.caption`.
+def make_twin(
+  model: config.Slan, params: Any, token_ids: dict[str, int]
+) -> Any:
+  """The `slan_torch.SLANModel` with JAX's parameters, in evaluation mode.
 
   Args:
-    trained: the model.
-    images: uint8 [B, S, S, 3].
-    beams: 1 = greedy.
-    longest: tokens at most.
-
-  Returns:
-    int [B, n] token ids, [PAD] behind the end.
+    model: complete, vocabulary included.
+    params: {"slan": ..., "objective": ...}.
+    token_ids: of pad, unk, cls, sep and mask.
 
   Raises:
     ImportError: torch is not installed.
@@ -43,9 +40,24 @@ def write_captions(
   from slan_torch import SLANModel
   from slan_torch.config import read_config
 
-  values = config_values(trained, "float32")
-  model = SLANModel(read_config(values, "the model"))
-  arrays = exported.to_tensors(trained.params, "float32")
-  model.load_state_dict({k: torch.tensor(v) for k, v in arrays.items()})
-  ids = model.eval().caption(torch.tensor(images), beams=beams, longest=longest)
-  return ids.numpy()
+  values = exported.config_values(
+    model,
+    max_length=model.text.max_positions,
+    token_ids=token_ids,
+    captions=True,
+    learned=tuple(sorted(params.get("objective", ()))),
+    dtype="float32",
+    detection={"learned": "localisation" in params},
+  )
+  twin = SLANModel(read_config(json.loads(json.dumps(values)), "the model"))
+  arrays = exported.to_tensors(params, "float32")
+  # Copies: torch must not train what JAX may still read.
+  twin.load_state_dict({k: torch.tensor(v) for k, v in arrays.items()})
+  return twin.eval()
+
+
+def to_torch(array: Any) -> Any:
+  """A tensor with a copy of an array: torch warns of what it may not write."""
+  import torch
+
+  return torch.tensor(np.asarray(array))

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from slan_jax.evaluation import report, table
 from slan_jax.evaluation.files import write_atomically
+from slan_jax.input.text import TextEncoder
+from slan_jax.interop.torch_predictions import predictions
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.catalog import (
   SCORED,
@@ -22,6 +24,7 @@ from slan_jax.jobs.catalog import (
 from slan_jax.jobs.experiment import Experiment, read_tokenizer
 from slan_jax.jobs.setting import Setting
 from slan_jax.jobs.start import read_start
+from slan_jax.tasks.task import Task
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.config import Mesh
 from slan_jax.training.sharding import make_mesh
@@ -43,6 +46,9 @@ _GALLERY = flags.DEFINE_list(
 _UNTRAINED = flags.DEFINE_bool(
   "untrained", True, "Score the run's initial parameters as well."
 )
+_FRAMEWORK = flags.DEFINE_enum(
+  "framework", "jax", ["jax", "torch"], "Which model runs: JAX's or its twin."
+)
 _FORCE = flags.DEFINE_bool("force", False, "Score again what was scored.")
 
 
@@ -57,6 +63,7 @@ class Request:
   step: int
   config_hash: str
   untrained: bool
+  framework: str = "jax"
 
 
 def main() -> None:
@@ -79,6 +86,7 @@ def _from_flags() -> int:
     step=workdir.choose_step(checkpoints, _CHECKPOINT.value),
     config_hash=workdir.config_hash(run),
     untrained=_UNTRAINED.value,
+    framework=_FRAMEWORK.value,
   )
   output = epath.Path(common.OUTPUT.value)
   found = None if _FORCE.value else reuse(output, request)
@@ -153,13 +161,16 @@ def evaluate(
   mesh = make_mesh(evaluation_mesh(experiment))
   part = "ema" if experiment.evaluation.use_ema else "params"
   like = abstract_params(own, mesh)
+  task = scored_task(request.task, experiment, encoder, own)
+  if request.framework == "torch":
+    task = _by_torch(task, experiment, encoder)
   with jax.set_mesh(mesh):
     score = score_function(
       request.task,
       Setting(
         experiment=experiment,
         encoder=encoder,
-        task=scored_task(request.task, experiment, encoder, own),
+        task=task,
         mesh=mesh,
         split=request.split,
         galleries=request.galleries,
@@ -187,6 +198,22 @@ def evaluate(
     text = json.dumps(_plain(request), indent=2) + "\n"
     write_atomically(output / REQUEST, text.encode())
   return found
+
+
+def _by_torch(task: Task, experiment: Experiment, encoder: TextEncoder) -> Task:
+  """The task, predicting with PyTorch."""
+  try:
+    made = predictions(experiment.model, encoder.token_ids())
+  except ImportError as error:
+    raise ValueError(
+      "--framework=torch needs torch: pip install slan_jax[torch]"
+    ) from error
+  if missing := set(task.predict) - set(made):
+    raise ValueError(
+      f"--framework=torch scores retrieval and grounding; {task.name} needs "
+      f"{', '.join(sorted(missing))} as well"
+    )
+  return task._replace(predict={name: made[name] for name in task.predict})
 
 
 def evaluation_mesh(experiment: Experiment) -> Mesh:

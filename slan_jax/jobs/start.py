@@ -144,7 +144,7 @@ def _of_export(directory: Path, checkpoint: str) -> _Origin:
   del checkpoint
   values = exported.read_config(directory)
   model = to_dataclass(values["model"], config.Slan)
-  template = exported.params_template(model, tuple(values["learned"]))
+  template = exported.template_of(values, model)
   path = directory / "tokenizer.json"
   if not path.is_file():
     raise LoadError(f"{path}: missing; export again")

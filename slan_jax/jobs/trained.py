@@ -10,7 +10,7 @@ import jax
 
 from slan_jax.evaluation.report import read_report
 from slan_jax.interop import export, load
-from slan_jax.interop.card import model_card
+from slan_jax.interop.card import model_card, writes
 from slan_jax.jobs import workdir
 from slan_jax.jobs.catalog import make_task
 from slan_jax.jobs.experiment import read_tokenizer
@@ -62,8 +62,9 @@ def open_run(
   # The host's memory holds it, wherever it was trained.
   mesh = make_mesh(Mesh(1, 1, 1), jax.local_devices(backend="cpu")[:1])
   shapes = abstract_params(make_task(experiment, encoder), mesh)
-  # What a downstream task adds to the model is no part of an export.
-  shapes.pop(experiment.task, None)
+  # Of what downstream tasks add, an export takes along how to localise.
+  known = ("slan", "objective", "localisation")
+  shapes = {name: shapes[name] for name in known if name in shapes}
   part = "ema" if ema else "params"
   training = json.loads(json.dumps(dataclasses.asdict(experiment)))
   paths = sorted(Path(directory).glob("eval/*/metrics.json"), reverse=True)
@@ -71,12 +72,9 @@ def open_run(
     model=experiment.model,
     params=shapes,
     tokenizer=encoder.to_json(),
-    token_ids={
-      name: getattr(encoder, f"{name}_id")
-      for name in ("pad", "unk", "cls", "sep", "mask")
-    },
+    token_ids=encoder.token_ids(),
     max_length=experiment.text.max_length,
-    captions=experiment.objective.lm > 0,
+    captions=writes(training),
     card=model_card(
       training,
       [read_report(path) for path in paths],

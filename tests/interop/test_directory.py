@@ -61,3 +61,10 @@ def test_an_empty_directory_is_free(tmp_path):
   (tmp_path / "out").mkdir()
   write(tmp_path / "out")
   assert names(tmp_path / "out") == ["config.json"]
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+  (tmp_path / "file").write_text("mine")
+  with pytest.raises(OSError, match="file"):
+    write(tmp_path / "file" / "out")
+  assert names(tmp_path) == ["file"]

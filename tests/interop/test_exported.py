@@ -17,7 +17,7 @@ from tests.slan_torch import pair
 
 def trained(cfg, tree) -> export.Trained:
   return export.Trained(
-    cfg, tree, "{}", pair.TOKENS, 8, False, "a card", {"seed": 0}
+    cfg, tree, "{}", pair.TOKENS, 8, False, "a card", {"seed": 0}, {"slope": 2}
   )
 
 
@@ -69,8 +69,10 @@ def test_a_model_tuned_in_torch_comes_back(cfg, tree, directory, tmp_path):
   )
   assert moved.any()
   # And the model that was saved is the one that torch reads, without the
-  # card that told the scores of another.
-  assert not (tmp_path / "tuned" / "README.md").exists()
+  # card and the calibration of another.
+  for name in ("README.md", "calibration.json"):
+    assert (directory / name).exists()
+    assert not (tmp_path / "tuned" / name).exists()
   with pytest.raises(FileExistsError, match="force"):
     model.save_pretrained(tmp_path / "tuned")
   model.save_pretrained(tmp_path / "tuned", force=True)

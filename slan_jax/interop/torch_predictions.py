@@ -1,0 +1,77 @@
+"""The PyTorch model in the place of the JAX one: what evaluation asks of it.
+
+Parameters come as JAX's tree and states go as numpy arrays, so that
+`slan_jax.evaluation` drives either framework and counts both alike.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from slan_jax.interop.twin import make_twin, to_torch
+from slan_jax.models import config
+
+Tree = Any
+
+
+def predictions(
+  model: config.Slan, token_ids: dict[str, int]
+) -> dict[str, Callable]:
+  """The functions of slan_jax.tasks.retrieval and grounding, by PyTorch.
+
+  Args:
+    model: complete, vocabulary included.
+    token_ids: of pad, unk, cls, sep and mask.
+
+  Returns:
+    name -> (params, ...) -> numpy arrays. Each has `eager`: it is not compiled.
+
+  Raises:
+    ImportError: torch is not installed.
+  """
+  import slan_torch  # noqa: F401  before any work
+
+  twin = _Twin(model, token_ids)
+  names = {
+    "encode_image": "encode_image",
+    "encode_text": "encode_text",
+    "itc": "itc",
+    "itm": "itm",
+    "ground": "ground",
+  }
+  if model.word_map.enabled:
+    names["phrase"] = "phrase_similarity"
+  return {name: _Eager(twin, method) for name, method in names.items()}
+
+
+class _Twin:
+  """The PyTorch model of the parameters that were last seen."""
+
+  def __init__(self, model: config.Slan, token_ids: dict[str, int]):
+    self._model, self._token_ids = model, token_ids
+    self._params, self._made = None, None
+
+  def of(self, params: Tree) -> Any:
+    if self._made is None or params is not self._params:
+      self._made = make_twin(self._model, params, self._token_ids)
+      self._params = params
+    return self._made
+
+
+class _Eager:
+  """One method as a predict function."""
+
+  eager = True
+
+  def __init__(self, twin: _Twin, method: str):
+    self._twin, self._method = twin, method
+
+  def __call__(self, params: Tree, *arguments: Tree) -> Tree:
+    import torch
+
+    model = self._twin.of(params)
+    given = jax.tree.map(to_torch, arguments)
+    with torch.no_grad():
+      found = getattr(model, self._method)(*given)
+    return jax.tree.map(lambda x: x.numpy(), found)
