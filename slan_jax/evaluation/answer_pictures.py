@@ -20,19 +20,22 @@ def draw_grounding(
   phrases: Sequence[str],
   boxes: np.ndarray,
   path: Path,
+  owners: Sequence[int] | None = None,
 ) -> Path:
-  """A picture with the box of each phrase, in the phrase's colour.
+  """A picture with the boxes of phrases, in the phrase's colour.
 
   Args:
     image: uint8 [H, W, 3].
     text: that the phrases are part of.
     phrases: P of them.
-    boxes: [P, 4] xyxy in [0, 1].
+    boxes: [n, 4] xyxy in [0, 1].
     path: of the PNG.
+    owners: int [n], the phrase of each box; None = one for each, in order.
 
   Returns:
     The path.
   """
+  owners = range(len(boxes)) if owners is None else owners
   inner = WIDTH - 2 * MARGIN
   lines = canvas.LINE * canvas.caption_lines([text], inner) + 0.06
   tall = inner * image.shape[0] / image.shape[1]
@@ -48,8 +51,9 @@ def draw_grounding(
   canvas.coloured_caption(caption, text, phrases)
   axes = place(MARGIN, tall)
   canvas.show(axes, image)
-  for number, (phrase, box) in enumerate(zip(phrases, boxes)):
-    colour = PHRASE_COLOURS[number % len(PHRASE_COLOURS)]
+  for number, (owner, box) in enumerate(zip(owners, boxes)):
+    phrase = phrases[owner]
+    colour = PHRASE_COLOURS[owner % len(PHRASE_COLOURS)]
     inside = sum(np.array_equal(box, other) for other in boxes[:number])
     canvas.draw_box(axes, box, colour, label=phrase, inside=inside)
   return canvas.save(made, path)

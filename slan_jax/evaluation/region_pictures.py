@@ -19,7 +19,7 @@ TITLE = 0.7  # inches above everything
 UNDER = 0.42  # inches below a panel
 
 
-def _grid(columns: int, captions: list[str], title: str, note: str):
+def grid(columns: int, captions: list[str], title: str, note: str):
   """A row of panels under each caption, all under a title.
 
   Returns:
@@ -50,22 +50,24 @@ def _grid(columns: int, captions: list[str], title: str, note: str):
   return made, lines, panels
 
 
-def _under(axes, text: str) -> None:
+def under(axes, text: str) -> None:
+  """Writes a line below a panel."""
   axes.set_xlabel(text, fontsize=9, color=INK, labelpad=3)
 
 
-def _phrases(arrays: Arrays, example: int) -> list[str]:
+def phrases_of(arrays: Arrays, example: int) -> list[str]:
+  """The phrases of an example's caption, in words."""
   return [str(phrase) for phrase in arrays["phrase"][example] if phrase]
 
 
-def _draw_best(axes, arrays: Arrays, example: int, level: int, score: bool):
+def draw_best(axes, arrays: Arrays, example: int, level: int, score: bool):
   """The best kept region of every phrase that prefers one."""
   kept = np.flatnonzero(arrays["region_mask"][example])
   if not kept.size:
     return
   scores = arrays["phrase_scores"][example, :, level][:, kept]
   taken: list[int] = []
-  for phrase, _ in enumerate(_phrases(arrays, example)):
+  for phrase, _ in enumerate(phrases_of(arrays, example)):
     best = int(np.argmax(scores[phrase]))
     if kept.size > 1 and np.ptp(scores[phrase]) == 0:
       continue
@@ -80,7 +82,7 @@ def _draw_best(axes, arrays: Arrays, example: int, level: int, score: bool):
 
 
 def _draw_truth(axes, arrays: Arrays, example: int):
-  for phrase, _ in enumerate(_phrases(arrays, example)):
+  for phrase, _ in enumerate(phrases_of(arrays, example)):
     box = arrays["truth"][example, phrase]
     if np.isfinite(box).all():
       canvas.draw_box(axes, box, "white", width=1.2, dashed=True)
@@ -99,7 +101,7 @@ def draw_levels(arrays: Arrays, path: Path, *, examples: int = 3) -> Path:
   """
   rows = min(examples, len(arrays["image"]))
   levels = arrays["boxes"].shape[1]
-  made, captions, panels = _grid(
+  made, captions, panels = grid(
     levels, [str(text) for text in arrays["caption"][:rows]],
     "From coarse to fine: the best region of each phrase",
     "number = similarity of region and phrase; dashed = annotated box, never "
@@ -107,13 +109,13 @@ def draw_levels(arrays: Arrays, path: Path, *, examples: int = 3) -> Path:
   )  # fmt: skip
   for row in range(rows):
     canvas.coloured_caption(
-      captions[row], str(arrays["caption"][row]), _phrases(arrays, row)
+      captions[row], str(arrays["caption"][row]), phrases_of(arrays, row)
     )
     for level, axes in enumerate(panels[row]):
       canvas.show(axes, arrays["image"][row])
       _draw_truth(axes, arrays, row)
-      _draw_best(axes, arrays, row, level, score=True)
-      _under(axes, f"level {level}" if level else "from the filter")
+      draw_best(axes, arrays, row, level, score=True)
+      under(axes, f"level {level}" if level else "from the filter")
   return canvas.save(made, path)
 
 
@@ -139,7 +141,7 @@ def draw_training(
   chosen = [snapshots[i] for i in spread(len(snapshots), columns)]
   final = max(int(chosen[-1]["step"]), 1)
   rows = min(examples, *(len(arrays["image"]) for arrays in chosen))
-  made, captions, panels = _grid(
+  made, captions, panels = grid(
     len(chosen), [str(text) for text in chosen[-1]["caption"][:rows]],
     "Regions during training",
     "under each image: part of the training done; colour = best region of a "
@@ -147,15 +149,17 @@ def draw_training(
   )  # fmt: skip
   for row in range(rows):
     canvas.coloured_caption(
-      captions[row], str(chosen[-1]["caption"][row]), _phrases(chosen[-1], row)
+      captions[row],
+      str(chosen[-1]["caption"][row]),
+      phrases_of(chosen[-1], row),
     )
     for arrays, axes in zip(chosen, panels[row]):
       canvas.show(axes, arrays["image"][row])
       for box in arrays["boxes"][row, -1][arrays["region_mask"][row] > 0]:
         canvas.draw_box(axes, box, "white", width=0.9, alpha=0.75)
-      _draw_best(axes, arrays, row, -1, score=False)
+      draw_best(axes, arrays, row, -1, score=False)
       step = int(arrays["step"])
-      _under(axes, f"{step / final:.2g}  (step {step:,})")
+      under(axes, f"{step / final:.2g}  (step {step:,})")
   return canvas.save(made, path)
 
 
@@ -177,7 +181,7 @@ def draw_filter(arrays: Arrays, path: Path, *, examples: int = 4) -> Path:
     raise ValueError("draw_filter: the snapshot holds no proposals")
   columns = min(examples, len(arrays["image"]))
   names = ["before: every proposal of the detector", "after: what it keeps"]
-  made, headings, panels = _grid(
+  made, headings, panels = grid(
     columns, names, "The region filter",
     "the more salient a region, the stronger its line",
   )  # fmt: skip
@@ -196,6 +200,6 @@ def draw_filter(arrays: Arrays, path: Path, *, examples: int = 4) -> Path:
     canvas.show(after, arrays["image"][column])
     for box in arrays["boxes"][column, 0][kept]:
       canvas.draw_box(after, box, PHRASE_COLOURS[1], width=1.6)
-    _under(before, f"{len(score)} proposals")
-    _under(after, f"{kept.sum()} kept")
+    under(before, f"{len(score)} proposals")
+    under(after, f"{kept.sum()} kept")
   return canvas.save(made, path)

@@ -19,7 +19,7 @@ ARRAYS = {
   "query": 1,  # str [Q]
   "image": 5,  # uint8 [Q,K,S,S,3], best first
   "right": 2,  # bool [Q,K]
-  "rank": 1,  # int [Q], of the right image, 1 = first
+  "rank": 1,  # int [Q], of the right image, 1 = first, 0 = nobody knows it
 }
 PANEL = 1.75  # inches
 
@@ -80,7 +80,8 @@ def draw_retrieval(arrays: dict[str, np.ndarray], path: Path) -> Path:
   """Each query's text over its first images, the right one framed.
 
   Args:
-    arrays: of `retrieval_examples`.
+    arrays: of `retrieval_examples`; the images may be a list of lists, of any
+      sizes.
     path: of the PNG.
 
   Returns:
@@ -109,11 +110,11 @@ def draw_retrieval(arrays: dict[str, np.ndarray], path: Path) -> Path:
         ((0.15 + place * PANEL + 0.05) / width, (y - PANEL + 0.04) / height,
          (PANEL - 0.1) / width, (PANEL - 0.1) / height)
       )  # fmt: skip
-      canvas.show(axes, arrays["image"][query, place])
+      canvas.show(axes, arrays["image"][query][place])
       if arrays["right"][query, place]:
         canvas.frame(axes, canvas.RIGHT, 4)
-      if place == 0:
-        rank = int(arrays["rank"][query])
+      rank = int(arrays["rank"][query])
+      if place == 0 and rank:
         axes.set_xlabel(
           "right" if rank == 1 else f"right image at rank {rank}",
           fontsize=9, labelpad=3,

@@ -20,11 +20,11 @@ import numpy as np
 from slan_jax.evaluation.calibration import Calibration
 from slan_jax.evaluation.grounding import phrase_answers, to_xyxy
 from slan_jax.input.files import read_picture
-from slan_jax.interop.twin import write_captions
 from slan_jax.jobs import feature_index
 from slan_jax.jobs.model_directory import read_trained
 from slan_jax.jobs.phrases import find_phrases
 from slan_jax.jobs.predictor import Predictor, Words
+from slan_jax.jobs.search import search
 
 LOG = logging.getLogger(__name__)
 Line = dict[str, Any]
@@ -93,32 +93,18 @@ class Answers:
     words, images = self.words(texts), Path(images)
     path = Path(index) if index else images / feature_index.NAME
     found = feature_index.open_index(self.predictor, images, path)
-    states = self.predictor.text_states(words)
-    cosine = np.asarray(states.embedding) @ found.embedding.T  # [T, I]
-    first = np.argsort(-cosine, axis=1, kind="stable")
-    chosen = np.unique(first[:, :rerank])
-    wanted = np.zeros((len(chosen), len(cosine)), bool)
-    for text, order in enumerate(first[:, :rerank]):
-      wanted[np.searchsorted(chosen, order), text] = True
-    files = self.predictor.file_chunks([found.paths[row] for row in chosen])
-    odds = self.predictor.match(files, states, wanted)
-    lines: list[Line] = []
-    for number, text in enumerate(texts):
-      head, tail = np.split(first[number], [rerank])
-      again = odds[np.searchsorted(chosen, head), number]
-      best = np.argsort(-again, kind="stable")
-      rows = [*zip(head[best], again[best]), *((row, None) for row in tail)]
-      lines += [
-        {
-          "text": text,
-          "rank": rank,
-          "image": str(found.paths[row]),
-          "itc": _digits(cosine[number, row]),
-          **self._match(value),
-        }
-        for rank, (row, value) in enumerate(rows[:top], 1)
-      ]
-    return lines
+    answers = search(self.predictor, found, words, rerank=rerank)
+    return [
+      {
+        "text": text,
+        "rank": rank,
+        "image": str(found.paths[hit.row]),
+        "itc": _digits(hit.itc),
+        **self._match(hit.log_odds),
+      }
+      for text, hits in zip(texts, answers)
+      for rank, hit in enumerate(hits[:top], 1)
+    ]
 
   def score(self, images: Sequence[Name], texts: Sequence[str]) -> list[Line]:
     """Every picture with every text.
@@ -195,25 +181,97 @@ class Answers:
       InputError: an unreadable picture.
       ValueError: the decoder was not trained, or torch is not installed.
     """
-    trained = self.predictor.trained
-    if not trained.captions:
+    self._check_decoder("write captions")
+    # Imported here, as below: each verb loads what it needs.
+    from slan_jax.jobs.written import captions
+
+    found = captions(self.predictor, images, beams=beams, longest=longest)
+    return [
+      {"image": str(path), "caption": text} for path, text in zip(images, found)
+    ]
+
+  def ask(
+    self,
+    image: Name,
+    questions: Sequence[str],
+    *,
+    beams: int = 3,
+    longest: int = 10,
+  ) -> list[Line]:
+    """Answers to questions about a picture, in any words, by PyTorch.
+
+    Args:
+      image: a picture.
+      questions: about it.
+      beams: 1 = greedy.
+      longest: tokens at most.
+
+    Raises:
+      InputError: an unreadable picture, or a question without a known word.
+      ValueError: the decoder was not trained, or torch is not installed.
+    """
+    self._check_decoder("answer questions")
+    task = self.predictor.trained.training.get("task")
+    if task != "vqa":
+      LOG.warning(
+        "%s: trained for %s, never on questions (configs/finetune.py:vqa)",
+        self.source, task,
+      )  # fmt: skip
+    from slan_jax.jobs.written import answers
+
+    words = self.words(questions)
+    found = answers(self.predictor, image, words, beams=beams, longest=longest)
+    return [
+      {"image": str(image), "question": question, "answer": text}
+      for question, text in zip(questions, found)
+    ]
+
+  def detect(
+    self,
+    image: Name,
+    labels: Sequence[str],
+    *,
+    most: int = 10,
+    share: float = 0.02,
+  ) -> list[Line]:
+    """Boxes of named things, in pixels of the file, the surest first.
+
+    Args:
+      image: a picture.
+      labels: what to look for.
+      most: boxes at most.
+      share: of the best score, under which a box is not told. Scores of a model
+        that never learned from boxes are small and mean little by themselves;
+        something is always the best.
+
+    Raises:
+      InputError: an unreadable picture, or no label, an empty or repeated one,
+        one without a known word or one longer than a prompt.
+    """
+    from slan_jax.jobs import prompted
+
+    # Refuses what the tokenizer does not know.
+    self.predictor.words([label.replace("_", " ") for label in labels])
+    prompts = prompted.write_prompts(self.predictor.trained, labels)
+    boxes, scores, classes = prompted.detect(self.predictor, image, prompts)
+    height, width = read_picture(Path(image)).shape[:2]
+    return [
+      {
+        "image": str(image),
+        "label": labels[number],
+        "box": _pixels(box, width, height),
+        "score": _digits(score),
+      }
+      for box, score, number in zip(boxes, scores, classes)
+      if score >= share * scores[0]
+    ][:most]
+
+  def _check_decoder(self, wanted: str) -> None:
+    if not self.predictor.trained.captions:
       raise ValueError(
         f"{self.source}: its text decoder was not trained (objective.lm was "
-        "0), so it cannot write captions; train with --config.objective.lm=1"
+        f"0), so it cannot {wanted}; train with --config.objective.lm=1"
       )
-    try:
-      rows = write_captions(
-        trained, self.predictor.pictures(images), beams=beams, longest=longest
-      )
-    except ImportError as error:
-      raise ValueError(
-        "captions are written with PyTorch: pip install slan_jax[torch]"
-      ) from error
-    decode = self.predictor.encoder.decode
-    return [
-      {"image": str(path), "caption": decode(ids)}
-      for path, ids in zip(images, rows)
-    ]
 
   def words(self, texts: Sequence[str]) -> Words:
     """Token ids of texts; what was not understood becomes a warning.

@@ -163,7 +163,7 @@ def evaluate(
   like = abstract_params(own, mesh)
   task = scored_task(request.task, experiment, encoder, own)
   if request.framework == "torch":
-    task = _by_torch(task, experiment, encoder)
+    task = _by_torch(request.task, task, experiment, encoder)
   with jax.set_mesh(mesh):
     score = score_function(
       request.task,
@@ -200,19 +200,22 @@ def evaluate(
   return found
 
 
-def _by_torch(task: Task, experiment: Experiment, encoder: TextEncoder) -> Task:
+def _by_torch(
+  name: str, task: Task, experiment: Experiment, encoder: TextEncoder
+) -> Task:
   """The task, predicting with PyTorch."""
+  tuned = name == experiment.task == "grounding"  # scores regions otherwise
+  if name not in ("retrieval", "grounding") or tuned:
+    raise ValueError(
+      "--framework=torch scores retrieval, and grounding by a model that never "
+      "learned from boxes"
+    )
   try:
     made = predictions(experiment.model, encoder.token_ids())
   except ImportError as error:
     raise ValueError(
       "--framework=torch needs torch: pip install slan_jax[torch]"
     ) from error
-  if missing := set(task.predict) - set(made):
-    raise ValueError(
-      f"--framework=torch scores retrieval and grounding; {task.name} needs "
-      f"{', '.join(sorted(missing))} as well"
-    )
   return task._replace(predict={name: made[name] for name in task.predict})
 
 

@@ -1,6 +1,7 @@
 """The model of a directory: of an export, or of a run."""
 
 from pathlib import Path
+from typing import Any
 
 from slan_jax.interop import exported, load
 from slan_jax.interop.export import CALIBRATION, Trained
@@ -28,23 +29,38 @@ def read_trained(directory: Path, checkpoint: str) -> Trained:
   values, path = exported.read_config(directory), directory / "tokenizer.json"
   try:
     model = to_dataclass(values["model"], config.Slan)
-    learned = tuple(values["learned"])
+    template = exported.template_of(values, model)
     rest = {k: values[k] for k in ("token_ids", "max_length", "captions")}
   except (KeyError, TypeError, ValueError) as error:
     raise LoadError(
       f"{directory / 'config.json'}: of another version ({error}); export again"
     ) from error
-  template = exported.params_template(model, learned)
   params = exported.load_export(directory, template)
   if not path.is_file():
     raise LoadError(f"{path}: missing; export again")
   fitted = directory / CALIBRATION
+  settings = directory / "training_config.json"
   return Trained(
     model=model,
     params=params,
     tokenizer=path.read_text("utf-8"),
     card="",
-    training={},
+    training=load.read_json(settings) if settings.exists() else {},
     calibration=load.read_json(fitted) if fitted.exists() else None,
     **rest,
   )
+
+
+def trained_settings(trained: Trained, name: str, kind: type) -> Any:
+  """A section of the configuration that a model was trained with.
+
+  Raises:
+    LoadError: it has no such section; it was exported by an earlier version.
+  """
+  try:
+    return to_dataclass(trained.training[name], kind)
+  except (KeyError, TypeError, ValueError) as error:
+    raise LoadError(
+      f"the model's training configuration has no usable section {name!r} "
+      f"({error}); export it again with this version"
+    ) from error

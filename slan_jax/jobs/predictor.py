@@ -187,11 +187,12 @@ class Predictor:
     for row, found in enumerate(phrases):
       tokens[row, : len(found)] = [phrase.tokens for phrase in found]
     nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
+    rows = np.arange(len(phrases))
     return take_snapshot(
       self.predict,
       self.params,
       Examples(
-        images, words.tokens, words.mask, tokens,
+        images, rows, words.tokens, words.mask, tokens,
         [[nothing] * len(found) for found in phrases],
       ),
       captions=words.texts,

@@ -5,22 +5,35 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from configs import pretrain
 from data.vocabulary import words_tokenizer
 from slan_jax.evaluation.calibration import Calibration
 from slan_jax.input.errors import InputError
 from slan_jax.interop import export
 from slan_jax.interop.exported import is_export
 from slan_jax.interop.problems import LoadError
-from slan_jax.jobs import predict
+from slan_jax.jobs import predict, questions
 from slan_jax.jobs.answers import Answers
 from slan_jax.jobs.model_directory import read_trained
 from slan_jax.jobs.predictor import Predictor
 from slan_torch import Processor, SLANModel
 from tests.slan_torch import pair
 
-WORDS = ("a", "red", "circle", "above", "blue", "square", "the")
+WORDS = (
+  "a",
+  "red",
+  "circle",
+  "above",
+  "blue",
+  "square",
+  "the",
+  "detect",
+  ":",
+  ",",
+)
 TEXT = "a red circle above the blue square"
 
 
@@ -43,7 +56,7 @@ def model(tmp_path_factory):
     max_length=12,
     captions=True,
     card="",
-    training={},
+    training=json.loads(json.dumps(pretrain.get_config("scenes").to_dict())),
   )
   export.write_companions(directory, trained, "float32")
   export.write_weights(directory, trained, "float32")
@@ -67,11 +80,11 @@ def pictures(tmp_path):
   return folder
 
 
-def ask(predictor, monkeypatch, capsys, verb, *given):
-  answers = Answers(predictor, "m")
+def ask(predictor, monkeypatch, capsys, verb, *given, source="m"):
+  answers = Answers(predictor, source)
   monkeypatch.setattr(Answers, "open", lambda *_, **__: answers)
-  arguments = [verb, "--model", "m", *map(str, given)]
-  assert predict.predict(predict._parser().parse_args(arguments)) == 0
+  arguments = [*map(str, (verb, *given)), "--model", "m"]
+  assert predict.predict(questions.parser().parse_args(arguments)) == 0
   out, err = capsys.readouterr()
   return [json.loads(line) for line in out.splitlines()], err
 
@@ -158,14 +171,105 @@ def test_phrases_are_boxed_and_drawn(
     ask(predictor, monkeypatch, capsys, "ground", *given, "--draw", drawn)
 
 
-def test_captions(predictor, pictures, monkeypatch, capsys):
-  given = ("--image", pictures / "a.png", pictures / "b.jpg", "--longest", 3)
-  lines, _ = ask(predictor, monkeypatch, capsys, "caption", *given)
-  assert [set(line) for line in lines] == [{"image", "caption"}] * 2
+@pytest.mark.parametrize("number", (1, 4, 6, 7, 8, 9))
+def test_figures(predictor, pictures, tmp_path, monkeypatch, capsys, number):
+  drawn = tmp_path / "drawn.png"
+  texts = [TEXT] if number == 1 else [TEXT, "a red square"]
+  images = [pictures if number == 8 else pictures / "a.png"]
+  more = ["--right", pictures / "b.jpg", images[0] / "a.png"]
+  more = more if number == 8 else ["--against", "m"] if number == 9 else []
+  (line,), _ = ask(
+    predictor, monkeypatch, capsys, "figure", number, "--images", *images,
+    "--text", *texts, "--draw", drawn, *more,
+  )  # fmt: skip
+  assert line == {"figure": number, "picture": str(drawn)}
+  with Image.open(drawn) as picture:
+    assert np.asarray(picture).std() > 10
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ((5,), "export knows nothing"),
+    ((6, "--text", TEXT), "needs --images"),
+    ((6, "--images", "a.png", "a.png", "--text", TEXT), "one text for each"),
+    ((4, "--against", "m"), "one model alone"),
+    (
+      (8, "--images", ".", "--text", TEXT, "--right", "no.png"),
+      "no picture of",
+    ),
+    ((1, "--images", "a.png", "a.png", "--text", TEXT), "one image with one"),
+  ],
+)
+def test_figures_say_what_they_lack(
+  model, predictor, pictures, monkeypatch, capsys, given, message
+):
+  monkeypatch.chdir(pictures)
+  before = sorted(pictures.rglob("*"))
+  with pytest.raises((ValueError, InputError), match=message):
+    ask(
+      predictor, monkeypatch, capsys, "figure", *given, "--draw", "drawn.png",
+      source=model,
+    )  # fmt: skip
+  left = set(pictures.rglob("*")) - set(before)
+  assert {path.name for path in left} <= {".slan_index.npz"}
+
+
+def test_captions_and_answers(
+  model, predictor, pictures, monkeypatch, capsys, caplog
+):
+  """By beam search, as an export writes them in PyTorch."""
+  path, questions = pictures / "a.png", ["the red circle", "a square"]
+  given = ("--image", path, "--longest", 4, "--beams", 3)
+  (caption,), _ = ask(predictor, monkeypatch, capsys, "caption", *given)
+  lines, _ = ask(
+    predictor, monkeypatch, capsys, "ask", *given, "--question", *questions
+  )
+  assert "never on questions" in caplog.text
+  assert [line["question"] for line in lines] == questions
+  twin = SLANModel.from_pretrained(model)
+  processor = Processor.from_pretrained(model)
+  images, beams = processor.images([path]), {"beams": 3, "longest": 4}
+  wanted = processor.decode(twin.caption(images, **beams))[0]
+  assert caption == {"image": str(path), "caption": wanted} and wanted
+  for line in lines:
+    words = processor.texts([line["question"]])
+    wanted = processor.decode(twin.answer(images, *words, **beams))[0]
+    assert line["answer"] == wanted and wanted
   untrained = predictor.trained._replace(captions=False)
   monkeypatch.setattr(predictor, "trained", untrained)
-  with pytest.raises(ValueError, match=r"objective\.lm"):
-    ask(predictor, monkeypatch, capsys, "caption", *given)
+  for verb, more in (("caption", ()), ("ask", ("--question", "a"))):
+    with pytest.raises(ValueError, match=r"objective\.lm"):
+      ask(predictor, monkeypatch, capsys, verb, *given, *more)
+
+
+def test_named_things_are_boxed(
+  model, predictor, pictures, tmp_path, monkeypatch, capsys
+):
+  path, drawn = pictures / "a.png", tmp_path / "drawn.png"
+  given = ("--image", path, "--share", 0, "--labels")
+  lines, _ = ask(
+    predictor, monkeypatch, capsys, "detect", *given, "red_circle,square",
+    "--draw", drawn, "--most", 3,
+  )  # fmt: skip
+  assert len(lines) == 3 and drawn.stat().st_size > 5000
+  scores = [line["score"] for line in lines]
+  assert scores == sorted(scores, reverse=True)
+  twin = SLANModel.from_pretrained(model)
+  processor = Processor.from_pretrained(model)
+  with torch.no_grad():
+    found = twin.detect(
+      processor.images([path]), processor.prompts(["red_circle", "square"])
+    )
+  assert abs(float(found["scores"].max()) - scores[0]) < 1e-5
+  for labels, message in (
+    ("a,,b", "empty"),
+    ("square,Square", "same words"),
+    ("кот", "no word"),
+    (" ".join(["circle"] * 300), "need more than"),
+  ):
+    with pytest.raises(InputError, match=message):
+      ask(predictor, monkeypatch, capsys, "detect", *given, labels)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +300,7 @@ def test_probabilities_are_calibrated_where_something_was_fitted(
   assert not caplog.records and line["calibrated"] and not raw["calibrated"]
   assert line["itm"] == raw["itm"]
   for found, odds in ((line, 2 * raw["itm"] - 1), (raw, raw["itm"])):
-    assert abs(np.log(1 / found["match"] - 1) + odds) < 1e-4
+    assert abs(1 / (1 + np.exp(-odds)) - found["match"]) < 1e-5
 
 
 def test_a_terminal_gets_a_table(predictor, pictures, monkeypatch, capsys):
@@ -214,6 +318,8 @@ def test_a_terminal_gets_a_table(predictor, pictures, monkeypatch, capsys):
     ({"--image": "missing.png"}, "missing.png"),
     ({"--image": "broken.png"}, "broken.png"),
     ({"--image": "tiny.png"}, "under 8 pixels"),
+    ({"--image": "huge.png"}, "over 67 megapixels"),
+    ({"--draw": "broken.png/out.png"}, "no folder to write to"),
     ({"--draw": "out.jpg"}, r"ends in \.png"),
     ({"--draw": "nowhere/out.png"}, "no folder to write to"),
     ({"--phrase": "green"}, "not part of"),
@@ -224,6 +330,9 @@ def test_bad_input_is_named(
 ):
   (pictures / "broken.png").write_bytes(b"\x89PNG broken")
   Image.new("RGB", (4, 4)).save(pictures / "tiny.png")
+  size = (90_000).to_bytes(4, "big")
+  header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + size + size + b"\x08\x02\0\0\0"
+  (pictures / "huge.png").write_bytes(header)
   given = {"--image": "a.png", "--text": TEXT} | changes
   for key in ("--image", "--draw"):
     if key in given:
