@@ -1,5 +1,6 @@
 # make pretrain   train, score and picture SLAN on generated scenes
 # make test       lint and test
+# make tasks      fine-tune and score every downstream task from there: a page
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
 #   DATA_SET=scenes_hard  harder scenes
@@ -29,7 +30,17 @@ comma := ,
 ENVIRONMENT := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
   JAX_COMPILATION_CACHE_DIR=$(CURDIR)/runs/compiled
 
-.PHONY: pretrain test test-faults lint setup setup-test bench bench-setup clean
+# Downstream tasks, and the data sets of those that have one of their own.
+TASKS := retrieval captioning vqa nlvr2 detection grounding
+DATA_vqa := scenes_vqa
+DATA_nlvr2 := scenes_nlvr2
+TASK_RUNS ?= runs/tasks$(if $(SEED),-seed$(SEED))
+# make tasks SCRATCH=1: the same without pre-training, beside it on the page.
+SCRATCH_RUNS := $(TASK_RUNS)-scratch
+TUNED := $(if $(SCRATCH),$(SCRATCH_RUNS),$(TASK_RUNS))
+START = $(if $(SCRATCH),,--config.init_from.run=$(RUN))
+
+.PHONY: tasks pretrain test test-faults lint setup setup-test bench bench-setup clean
 
 pretrain: setup
 	$(BIN)/python -m data.prepare $(DATA_SET) --out $(SCENES)
@@ -46,6 +57,35 @@ $(RUN)/eval/%/metrics.json: $(RUN)/summary.json
 
 $(RUN)/calibration.json: $(RUN)/summary.json
 	$(ENVIRONMENT) $(BIN)/slan-calibrate --workdir $(RUN)
+
+tasks: setup
+	@test -n "$(SCRATCH)" -o -f $(RUN)/summary.json || \
+	  $(MAKE) --no-print-directory pretrain
+	@$(MAKE) --no-print-directory \
+	  $(foreach task,$(TASKS) $(if $(SCRATCH),,video_retrieval),\
+	    $(TUNED)/$(task)/eval/$(task)/metrics.json)
+	$(BIN)/slan-tasks --runs $(TASK_RUNS) --scratch $(SCRATCH_RUNS) \
+	  --output $(TASK_RUNS)/report.html
+
+$(TUNED)/%/summary.json:
+	$(BIN)/python -m data.prepare $(or $(DATA_$*),scenes) \
+	  --out runs/data/$(or $(DATA_$*),scenes)
+	$(ENVIRONMENT) $(BIN)/slan-train --config configs/finetune.py:$* \
+	  --workdir $(@D) --config.data.dir=runs/data/$(or $(DATA_$*),scenes) \
+	  $(START) $(if $(SEED),--config.seed=$(SEED))
+
+define score_task
+$(TUNED)/$(1)/eval/$(1)/metrics.json: $(TUNED)/$(1)/summary.json
+	$$(ENVIRONMENT) $$(BIN)/slan-eval --workdir $(TUNED)/$(1) --task $(1) \
+	  --output $$(@D)
+endef
+$(foreach task,$(TASKS),$(eval $(call score_task,$(task))))
+
+# Never fine-tuned: the pre-trained run finds the clips.
+$(TASK_RUNS)/video_retrieval/eval/video_retrieval/metrics.json:
+	$(BIN)/python -m data.prepare scenes_clips --out runs/data/scenes_clips
+	$(ENVIRONMENT) $(BIN)/slan-eval --workdir $(RUN) --task video_retrieval \
+	  --data runs/data/scenes_clips --output $(@D)
 
 test: setup-test lint
 	$(BIN)/python -m pytest -n 2

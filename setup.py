@@ -80,6 +80,7 @@ setup(
     "console_scripts": [
       "slan-train=slan_jax.jobs.train:main",
       "slan-eval=slan_jax.jobs.evaluate:main",
+      "slan-tasks=slan_jax.jobs.task_report:main",
       "slan-import=slan_jax.jobs.weights:main",
       "slan-plan=slan_jax.jobs.plan:main",
       "slan-report=slan_jax.jobs.report:main",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from slan_jax.axes import constrain_batch
 from slan_jax.models import config
-from slan_jax.models.slan import Slan
+from slan_jax.models.slan import ImageState, Slan
 from slan_jax.objective import language
 from slan_jax.tasks import decoding
 from slan_jax.tasks.config import Batch, Captioning, Marks, Objective
@@ -89,7 +89,9 @@ def _init(model: Slan, batch: Batch, key: jax.Array):
   return init_model(model, batch.max_length, key), {}
 
 
-def _locate(call, image, marks: Marks, prompt: tuple[int, ...]):
+def locate_prompt(
+  call: Callable, image: ImageState, marks: Marks, prompt: tuple[int, ...]
+):
   """Regions for the prompt, and what the decoder looks at."""
   row = jnp.array([marks.cls, *prompt, marks.sep], jnp.int32)
   ids = jnp.broadcast_to(row[None], (image.v.shape[0], row.size))
@@ -121,7 +123,7 @@ def _loss(
 
   def rows(pixels: jax.Array, ids: jax.Array, mask: jax.Array):
     image = call(pixels, method="encode_image")
-    located, memory = _locate(call, image, marks, prompt)
+    located, memory = locate_prompt(call, image, marks, prompt)
     logits = call(ids, mask, *memory, method="generate")
     losses = language.token_losses(
       logits[:, :-1], ids[:, 1:], label_smoothing=options.smoothing
@@ -159,7 +161,7 @@ def _caption(
   """Captions of images [B, S, S, 3]; `seed`, an int, is for nucleus only."""
   call = functools.partial(model.apply, {"params": params["slan"]})
   states = call(image, method="encode_image")
-  _, memory = _locate(call, states, marks, prompt)
+  _, memory = locate_prompt(call, states, marks, prompt)
   row = jnp.array([marks.cls, *prompt], jnp.int32)
   return decoding.write(
     model,

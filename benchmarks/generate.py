@@ -1,0 +1,123 @@
+"""Tokens per second of writing captions, with and without a cache.
+
+`python -m benchmarks.generate [--config scenes|vit_b] [--images B] [--beams K]
+[--longest T] [--repeats N]`: random parameters and images; greedy writing
+without a cache reads prompt and text anew for every token, and must write the
+same. Beam search is timed beside it. Every search is compiled once.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import finetune
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.jobs.typed import to_dataclass
+from slan_jax.models.slan import Slan
+from slan_jax.tasks import captioning
+from slan_jax.tasks.config import Captioning, Marks, Writing
+
+MARKS = Marks(pad=0, unk=1, cls=2, sep=3, mask=4)
+PROMPT = (5, 6, 7)
+
+
+def main() -> None:
+  """Prints one JSON object."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  add = parser.add_argument
+  add("--config", default="scenes", help="a name of configs/pretrain.py")
+  add("--images", type=int, default=16)
+  add("--beams", type=int, default=3)
+  add("--longest", type=int, default=20)
+  add("--repeats", type=int, default=5)
+  print(json.dumps(measure(parser.parse_args()), indent=2))
+
+
+def measure(options: argparse.Namespace) -> dict[str, float]:
+  """Times all three; see the module."""
+  values = finetune.get_config(f"captioning,{options.config}")
+  cfg = to_dataclass(values.to_dict(), Experiment).model
+  text = dataclasses.replace(
+    cfg.text,
+    vocab_size=138 if options.config == "scenes" else 30_522,
+    function_ids=(0, 1, 2, 3, 4),
+  )
+  model = Slan(dataclasses.replace(cfg, text=text))
+  params = captioning.init_model(model, 8, jax.random.key(0))
+  shape = (options.images, cfg.image_size, cfg.image_size, 3)
+  images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+  longest = options.longest
+
+  def searching(beams: int):
+    write = Writing("beam", beams, 0.9, longest, longest, 1.0)
+    wanted = Captioning("", 0.0, write)
+    predict = captioning.predictions(model, wanted, MARKS, PROMPT)
+    return jax.jit(lambda params, images: predict["caption"](params, images, 0))
+
+  greedy = searching(1)
+  results = {
+    "greedy": _time(greedy, params, images, options),
+    "beams": _time(searching(options.beams), params, images, options),
+    "greedy_without_cache": _time(
+      without_cache(model, longest), params, images, options
+    ),
+  }
+  ours = greedy(params, images).tokens
+  theirs = without_cache(model, longest)(params, images)
+  same = float(np.mean(np.asarray(ours) == np.asarray(theirs)))
+  return results | {"same_tokens": same, "images": options.images}
+
+
+def without_cache(model: Slan, longest: int):
+  """(params, images) -> tokens [B, T]: reads everything for every token."""
+
+  @jax.jit
+  def look(params, images):
+    call = lambda *a, method: model.apply(  # noqa: E731
+      {"params": params["slan"]}, *a, method=method
+    )
+    states = call(images, method="encode_image")
+    return captioning.locate_prompt(call, states, MARKS, PROMPT)[1]
+
+  @jax.jit
+  def read(params, ids, place, memory):
+    mask = jnp.ones(ids.shape, bool)
+    logits = model.apply(
+      {"params": params["slan"]}, ids, mask, *memory, method="generate"
+    )
+    logits = logits[:, place - 1]
+    hidden = jnp.array([MARKS.pad, MARKS.unk, MARKS.cls, MARKS.mask, MARKS.sep])
+    token = jnp.argmax(logits.at[:, hidden].set(-jnp.inf), axis=-1)
+    return ids.at[:, place].set(token)
+
+  def run(params, images):
+    memory = look(params, images)
+    start = 1 + len(PROMPT)
+    ids = jnp.zeros((len(images), start + longest), jnp.int32)
+    ids = ids.at[:, :start].set(jnp.array([MARKS.cls, *PROMPT]))
+    for place in range(start, start + longest):
+      ids = read(params, ids, place, memory)
+    return ids[:, start:]
+
+  return run
+
+
+def _time(function, params, images, options) -> float:
+  """Median tokens per second, compilation left out."""
+  jax.block_until_ready(function(params, images))
+  seconds = []
+  for _ in range(options.repeats):
+    began = time.perf_counter()
+    jax.block_until_ready(function(params, images))
+    seconds.append(time.perf_counter() - began)
+  return options.images * options.longest / statistics.median(seconds)
+
+
+if __name__ == "__main__":
+  main()
