@@ -62,9 +62,9 @@ def open_run(
   # The host's memory holds it, wherever it was trained.
   mesh = make_mesh(Mesh(1, 1, 1), jax.local_devices(backend="cpu")[:1])
   shapes = abstract_params(make_task(experiment, encoder), mesh)
-  # Of what downstream tasks add, an export takes along how to localise.
-  known = ("slan", "objective", "localisation")
-  shapes = {name: shapes[name] for name in known if name in shapes}
+  # What a downstream task adds under its own name is no part of an export; how
+  # to localise is, which two tasks share.
+  shapes.pop(experiment.task, None)
   part = "ema" if ema else "params"
   training = json.loads(json.dumps(dataclasses.asdict(experiment)))
   paths = sorted(Path(directory).glob("eval/*/metrics.json"), reverse=True)
