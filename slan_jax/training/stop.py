@@ -14,10 +14,16 @@ PERIOD = 2.0  # seconds between two settlements of several processes
 
 
 class Stop:
-  """Whether, and by which signal, the run was asked to stop."""
+  """Whether, and by which signal, the run was asked to stop.
+
+  Attributes:
+    caught: the signal that reached this process, or None.
+    signal: the one that the run stops by, once its processes agree.
+  """
 
   def __init__(self):
     """Nobody has asked yet."""
+    self.caught: int | None = None
     self.signal: int | None = None
     self._next: int | None = None  # step of the next settlement
     self._since = (0, 0.0)  # step and time of the last one
@@ -33,10 +39,11 @@ class Stop:
       step: the step about to be taken.
     """
     if jax.process_count() == 1:
+      self.signal = self.caught
       return self.signal is not None
     if self._next is not None and step < self._next:
       return False
-    mine = np.array([self.signal or 0, self._steps_of_a_period(step)], np.int32)
+    mine = np.array([self.caught or 0, self._steps_of_a_period(step)], np.int32)
     found = multihost_utils.process_allgather(mine)
     # Clocks differ: all take the period of process 0.
     self._next = step + int(found[0, 1])
@@ -66,7 +73,7 @@ def listening() -> Iterator[Stop]:
 
   def handle(number: int, frame) -> None:
     del frame
-    stop.signal = number
+    stop.caught = number
     for each in SIGNALS:
       signal.signal(each, signal.SIG_DFL)
 
