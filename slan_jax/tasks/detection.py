@@ -171,7 +171,8 @@ def _init(
   ids = jnp.asarray(prompts.ids[:1])
   variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
   head = localisation.new_head(options)
-  return {"slan": variables["params"], localisation.HEAD: head}, {}
+  params = {"slan": variables["params"], "objective": {}}
+  return params | {localisation.HEAD: head}, {}
 
 
 def _loss(

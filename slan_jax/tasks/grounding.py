@@ -91,7 +91,8 @@ def _init(
   ids = jnp.zeros((1, max_length), jnp.int32)
   variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
   head = localisation.new_head(options)
-  return {"slan": variables["params"], localisation.HEAD: head}, {}
+  params = {"slan": variables["params"], "objective": {}}
+  return params | {localisation.HEAD: head}, {}
 
 
 def _loss(

@@ -120,7 +120,8 @@ def _init(
     states,
     jnp.ones(states.shape[:3], bool),
   )
-  return {"slan": variables["params"], HEAD: added["params"]}, {}
+  params = {"slan": variables["params"], "objective": {}}
+  return params | {HEAD: added["params"]}, {}
 
 
 def _logits(
