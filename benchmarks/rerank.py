@@ -5,9 +5,9 @@
 Straightforward: every pair of a batch goes through the whole model, both
 encoders included. Ours is what evaluation does: each text is encoded once, each
 image once for all of its texts, and a pair costs its self-localisation and the
-matching head alone (the aim is five times the pairs). Both
-score the same pairs in batches of one size, with the same random parameters,
-and must rank every image's texts alike. Our time includes all encoding.
+matching head alone; the aim is five times the pairs. Both score the same pairs
+in batches of one size, with the same random parameters, and must rank every
+image's texts alike. Our time includes all encoding.
 
 Wall time says little on a shared machine; processor time is given beside it.
 """
