@@ -156,7 +156,7 @@ def test_an_export_is_a_start_too(scenes, run, mesh, monkeypatch):
   (out / "tokenizer.json").write_text(encoder.to_json())
   monkeypatch.setattr(exported, "read_config", lambda directory: values)
   tree = jax.tree.map(np.float32, parameters())
-  monkeypatch.setattr(exported, "params_template", lambda model, names: tree)
+  monkeypatch.setattr(exported, "template_of", lambda values, model: tree)
   monkeypatch.setattr(exported, "load_export", lambda path, like: tree)
   found, params = start(scenes, out, jax.tree.map(np.zeros_like, tree), mesh)
   jax.tree.map(np.testing.assert_array_equal, found.graft(params), tree)

@@ -2,19 +2,26 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 
+from slan_jax.models.slan import Slan
+from slan_jax.tasks import captioning, config, vqa
 from tests.slan_torch import pair
 
 MARKS = ("pad", "unk", "cls", "mask", "sep")
 WORDS = (5, 6, 7, 8)
 
 
+CFG = pair.config("scenes", model__text__vocab_size=9)
+
+
 @pytest.fixture(scope="module")
 def model():
-  cfg = pair.config("scenes", model__text__vocab_size=9)
-  made = pair.torch_model(cfg, pair.params(cfg, seed=3))
+  made = pair.torch_model(CFG, pair.params(CFG, seed=3))
   made.config.token_ids = type("Marks", (), pair.TOKENS)
   return made
 
@@ -81,3 +88,35 @@ def test_images_do_not_disturb_each_other(model, images):
   length = alone.shape[1]
   assert together[1, :length].tolist() == alone[0].tolist()
   assert not together[1, length:].any()
+
+
+def test_jax_writes_the_same_captions_and_answers(model, images):
+  """By beam search, token for token; one program for both."""
+  write = config.Writing("beam", 3, 0.9, 1, 4, 1.0)
+  prompt, marks = (5, 6), config.Marks(**pair.TOKENS)
+  tree, slan = pair.params(CFG, seed=3), Slan(CFG)
+  caption = captioning.predictions(
+    slan, config.Captioning("", 0.0, write), marks, prompt
+  )["caption"]
+  options = config.Vqa(1, 6, 0.0, "generate", 1, 1, write)
+  asked = vqa.predictions(slan, options, marks)
+  _, ids, mask = pair.inputs(CFG)
+
+  @jax.jit
+  def run(params, pixels):
+    state = asked["encode_image"](params, pixels)
+    return (
+      caption(params, pixels, jnp.int32(0)).tokens,
+      asked["answer"](params, state, ids, mask).tokens,
+    )
+
+  ours = run(tree, images.numpy())
+  found = (
+    model.caption(images, prompt=list(prompt), beams=3, longest=4),
+    model.answer(
+      images, torch.tensor(ids), torch.tensor(mask), beams=3, longest=4
+    ),
+  )
+  for mine, theirs in zip(ours, found):
+    assert np.asarray(mine)[:, : theirs.shape[1]].tolist() == theirs.tolist()
+    assert not np.asarray(mine)[:, theirs.shape[1] :].any() and theirs.any()
