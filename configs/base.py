@@ -36,6 +36,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.mesh = _section(
     data=-1,  # devices that split the batch; -1 = all that remain
     fsdp=1,  # devices that split batch and parameters
+    # Split parameters are made whole once a "step", in compute_dtype, or for
+    # each "layer" that uses them: less memory, more traffic.
+    gather="step",
     cpu_devices=1,  # devices a CPU counts as, so that all its cores work
   )
   config.checkpoint = _section(
@@ -260,6 +263,13 @@ def _objective() -> ml_collections.ConfigDict:
     # Addition: L_reg only for regions that a phrase confirms.
     reg_confirmed=False,
     reg_max_shift=1.0,  # of those, centres that moved less, image side = 1
+    # Silence: ITM's negatives are hard texts and hard images, as ALBEF. False:
+    # each image gets a second text in place of a hard image for each text, so
+    # that no image travels between devices.
+    hard_images=True,
+    # Neighbouring rows among which they are drawn; 0 = the whole batch. What
+    # negatives send between devices grows with it.
+    negative_pool=0,
     # Addition: a caption with one word changed is a negative of ITC and ITM.
     swapped_words=False,
     phrase_sharpness=10.0,  # of the soft maximum over positions

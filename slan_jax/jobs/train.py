@@ -20,17 +20,17 @@ from slan_jax.jobs.experiment import (
   read_tokenizer,
   without_remat,
 )
+from slan_jax.jobs.programs import make_step
 from slan_jax.jobs.start import Start, read_start
-from slan_jax.tasks.task import Task
 from slan_jax.training import loop, tools
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.log import Log
-from slan_jax.training.optimizer import make_optimizer, make_schedule
+from slan_jax.training.optimizer import make_optimizer
 from slan_jax.training.peak import peak_flops
 from slan_jax.training.progress import Clock, Display
 from slan_jax.training.sharding import check_batch, make_mesh
 from slan_jax.training.state import abstract_state, init_state
-from slan_jax.training.step import Step, stage_of
+from slan_jax.training.step import stage_of
 
 _CONFIG = common.define_config()
 
@@ -74,15 +74,7 @@ def _train(experiment, encoder, directory, mesh) -> int:
   optimizer = make_optimizer(options)
   ema = options.ema_decay > 0
   like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
-
-  def step_of(task: Task) -> Step:
-    schedule = make_schedule(options, experiment.total_steps)
-    decay = options.ema_decay
-    return Step(
-      task, optimizer, schedule, ema_decay=decay, like=like, mesh=mesh
-    )
-
-  step = step_of(task)
+  step = make_step(experiment, task, like=like, mesh=mesh)
   checkpoints = Checkpoints(
     directory / workdir.CHECKPOINTS, keep=experiment.checkpoint.keep
   )
@@ -120,7 +112,8 @@ def _train(experiment, encoder, directory, mesh) -> int:
   )
   counted = step
   if experiment.model.remat != "none":  # what is computed twice counts once
-    counted = step_of(make_task(without_remat(experiment), encoder))
+    plain = make_task(without_remat(experiment), encoder)
+    counted = make_step(experiment, plain, like=like, mesh=mesh)
   flops = [count_flops(counted.jaxpr(s)) for s in range(len(step.jitted))]
   clock = Clock(lambda n: flops[stage_of(n, task.stages)], peak_flops(mesh))
   began = time.perf_counter()

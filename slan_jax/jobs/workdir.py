@@ -28,6 +28,8 @@ RUNTIME = (
   "evaluation.pair_batch_size",
   "log",
   "mesh",
+  "microbatches",
+  "model.remat",
   "optimizer.max_rollbacks",
 )
 

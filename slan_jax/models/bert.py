@@ -37,7 +37,9 @@ class Embeddings(nn.Module):
 
   def __call__(self, ids: jax.Array, positions: jax.Array) -> jax.Array:
     """Args: ids int [B, N]; positions int [N]. Returns [B, N, D]."""
-    x = self.word[ids] + self.position[positions][None]
+    # Frequent words add up many gradients: in float32, whatever the table is.
+    x = self.word.astype(jnp.float32)[ids]
+    x += self.position.astype(jnp.float32)[positions][None]
     return self.norm(x + self.token_type[0][None, None])
 
   def table(self) -> jax.Array:

@@ -184,23 +184,23 @@ def gelu(x: jax.Array) -> jax.Array:
   return jax.nn.gelu(x, approximate=False)
 
 
-def remat(module: type[nn.Module], policy: str, **options) -> type[nn.Module]:
+def remat(module: Callable, policy: str, **options) -> Callable:
   """A module whose activations are recomputed in the backward pass.
 
   Args:
-    module: module class.
+    module: module class, or a function whose first argument is a module.
     policy: "none" keeps all activations, "dots" keeps the products with
-      parameters, "full" keeps the inputs only.
+      parameters, convolutions among them, "full" keeps the inputs only.
     **options: of `flax.linen.remat`.
 
   Returns:
-    The wrapped module class.
+    The wrapped module class or function.
 
   Raises:
     ValueError: unknown policy.
   """
   policies = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": _products_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
   }
   if policy == "none":
@@ -210,6 +210,14 @@ def remat(module: type[nn.Module], policy: str, **options) -> type[nn.Module]:
       f'remat: unknown policy {policy!r}; choose "none", "dots" or "full"'
     )
   return nn.remat(module, policy=policies[policy], **options)
+
+
+def _products_saveable(primitive, *arguments, **parameters) -> bool:
+  """What a norm or an activation makes of a product is cheap to make again."""
+  if primitive is jax.lax.conv_general_dilated_p:
+    return True
+  dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+  return dots(primitive, *arguments, **parameters)
 
 
 def stack(

@@ -16,7 +16,7 @@ from slan_jax.models.position import sine_position
 from slan_jax.ops import boxes as box_ops
 from slan_jax.ops import neighbours
 from slan_jax.ops.cells import cell_centres, neighbour_mask
-from slan_jax.ops.roi_align import roi_align
+from slan_jax.ops.roi_align import roi_align, roi_mean
 
 UNCHOSEN = -1e9
 
@@ -179,13 +179,11 @@ class Level(nn.Module):
   def _embed(self, boxes, features, embedded):
     """Line 11: Embedding(G_i, F_i), RoIAlign and average pooling."""
     cfg = self.cfg.adaptor
-    pooled = roi_align(
+    pooled = roi_mean(
       features,
       boxes if cfg.differentiable_boxes else jax.lax.stop_gradient(boxes),
-      output_size=cfg.roi_size,
-      sampling_ratio=cfg.sampling_ratio,
-    )
-    pooled = jnp.mean(pooled, axis=(2, 3)).astype(self.dtype)
+      samples=cfg.roi_size * cfg.sampling_ratio,
+    ).astype(self.dtype)
     if self.cfg.filter.add_position:
       pooled += box_position(boxes, pooled.shape[-1]).astype(self.dtype)
     return pooled if cfg.refine == "overwrite" else embedded + pooled

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from slan_jax.models import config, layers
 
 Maps = dict[int, jax.Array]
+Levels = tuple[jax.Array, tuple[jax.Array, ...]]  # V and F_1..F_L
 
 
 class Pyramid(nn.Module):
@@ -29,13 +30,15 @@ class Pyramid(nn.Module):
   pyramid: config.Pyramid
   width: int
   dtype: layers.Dtype
+  remat: str
 
   @nn.compact
-  def __call__(self, maps: Maps) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+  def __call__(self, maps: Maps, *, levels: bool = True) -> Levels:
     """All levels.
 
     Args:
       maps: stride -> [B, h, w, C]; V is the one of the largest stride.
+      levels: False makes V alone, and no maps.
 
     Returns:
       V [B, h, w, D] and L maps [B, h * scale, w * scale, D].
@@ -53,12 +56,20 @@ class Pyramid(nn.Module):
         f"model.pyramid.source: {self.pyramid.source!r}; choose one of "
         f"{', '.join(sources)}"
       )
-    return sources[self.pyramid.source](maps)
+    return sources[self.pyramid.source](
+      maps, self.pyramid.scales if levels else ()
+    )
 
   def _project(self, x: jax.Array, name: str) -> jax.Array:
     return nn.Dense(self.width, dtype=self.dtype, name=name)(x)
 
   def _convs(self, x: jax.Array, name: str) -> jax.Array:
+    def convs(pyramid: Pyramid, x: jax.Array) -> jax.Array:
+      return pyramid._norms_of_convs(x, name)
+
+    return layers.remat(convs, self.remat)(self, x)
+
+  def _norms_of_convs(self, x: jax.Array, name: str) -> jax.Array:
     for i in range(self.pyramid.convs):
       conv = nn.Conv(
         self.width, (3, 3), dtype=self.dtype, name=f"{name}_conv{i + 1}"
@@ -69,28 +80,28 @@ class Pyramid(nn.Module):
       x = nn.relu(norm(conv(x)))
     return x
 
-  def _decoder(self, maps: Maps) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+  def _decoder(self, maps: Maps, scales: tuple[int, ...]) -> Levels:
     v = x = self._project(maps[max(maps)], "input")
     levels = []
-    for i, scale in enumerate(self.pyramid.scales):
+    for i, scale in enumerate(scales):
       x = self._convs(resize(x, scale * v.shape[1]), f"level{i + 1}")
       levels.append(x)
     return v, tuple(levels)
 
-  def _encoder(self, maps: Maps) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+  def _encoder(self, maps: Maps, scales: tuple[int, ...]) -> Levels:
     top = max(maps)
     side = maps[top].shape[1]
     made = {}
-    for scale in sorted({1, *self.pyramid.scales}):
+    for scale in sorted({1, *scales}):
       x = maps[_nearest(maps, top / scale)]
       made[scale] = resize(self._project(x, f"scale{scale}"), scale * side)
-    return made[1], tuple(made[scale] for scale in self.pyramid.scales)
+    return made[1], tuple(made[scale] for scale in scales)
 
-  def _fpn(self, maps: Maps) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+  def _fpn(self, maps: Maps, scales: tuple[int, ...]) -> Levels:
     top = max(maps)
     side = maps[top].shape[1]
     made, above = {}, None
-    for scale in sorted({1, *self.pyramid.scales}):
+    for scale in sorted({1, *scales}):
       name = f"scale{scale}"
       x = maps[_nearest(maps, top / scale)]
       x = resize(self._project(x, name), scale * side)
@@ -99,7 +110,7 @@ class Pyramid(nn.Module):
       above = x
       normed = layers.layer_norm(1e-6, self.dtype, f"{name}_norm")(x)
       made[scale] = self._convs(normed, name)
-    return made[1], tuple(made[scale] for scale in self.pyramid.scales)
+    return made[1], tuple(made[scale] for scale in scales)
 
 
 def _nearest(maps: Maps, stride: float) -> int:

@@ -23,7 +23,7 @@ from slan_jax.models.locator import Located, Locator, box_position
 from slan_jax.models.pyramid import Pyramid
 from slan_jax.models.resnet import ResNet
 from slan_jax.models.vit import Vit
-from slan_jax.ops.roi_align import roi_align
+from slan_jax.ops.roi_align import roi_align, roi_mean
 from slan_jax.ops.select import select_regions
 
 Arrays = dict[str, jax.Array]
@@ -80,7 +80,7 @@ class Slan(nn.Module):
     else:
       self.backbone = ResNet(row, dtype, cfg.remat)
     self.text = BertEncoder(cfg.text, cfg.width, dtype, cfg.remat)
-    self.pyramid = Pyramid(cfg.pyramid, cfg.width, dtype)
+    self.pyramid = Pyramid(cfg.pyramid, cfg.width, dtype, cfg.remat)
     self.detector = Detector(cfg.detector, dtype, cfg.remat)
     self.locator = Locator(cfg, dtype)
     self.generator = BertDecoder(
@@ -112,9 +112,7 @@ class Slan(nn.Module):
     """
     cfg = self.cfg
     pixels = image.astype(jnp.float32) / 255
-    mean, std = jnp.asarray(cfg.image_mean), jnp.asarray(cfg.image_std)
-    normalised = (pixels - mean[None, None, None]) / std[None, None, None]
-    maps, low = self._maps(normalised)
+    maps, low = self._maps(self._normalised(pixels))
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
     regions = self._filter(proposals, v)
@@ -124,9 +122,6 @@ class Slan(nn.Module):
       if cfg.word_map.place_bound:
         words = word_map.with_places(words)
       weights = self._affinity(pixels, maps, low)
-    weight = regions["mask"].astype(jnp.float32)[..., None]
-    kept = regions["embeddings"].astype(jnp.float32) * weight
-    cls = jnp.sum(kept, 1) / jnp.maximum(jnp.sum(weight, 1), 1.0)
     return ImageState(
       proposals=proposals,
       regions=regions,
@@ -134,8 +129,29 @@ class Slan(nn.Module):
       word_map=words,
       affinity=weights,
       v=v,
-      embedding=l2_normalize(self.image_projection(cls)),
+      embedding=self._embedding(regions),
     )
+
+  def embed_image(self, image: jax.Array) -> jax.Array:
+    """As `encode_image`, but only its `embedding`: no pyramid is made."""
+    maps, _ = self._maps(self._normalised(image.astype(jnp.float32) / 255))
+    v, _ = self.pyramid(maps, levels=False)
+    regions = self._filter(self.detector(maps[max(maps)]), v)
+    return self._embedding(regions)
+
+  def _normalised(self, pixels: jax.Array) -> jax.Array:
+    mean, std = (
+      jnp.asarray(values)[None, None, None]
+      for values in (self.cfg.image_mean, self.cfg.image_std)
+    )
+    return (pixels - mean) / std
+
+  def _embedding(self, regions: Arrays) -> jax.Array:
+    """Unit v_cls of the kept regions: [B, E]."""
+    weight = regions["mask"].astype(jnp.float32)[..., None]
+    kept = regions["embeddings"].astype(jnp.float32) * weight
+    cls = jnp.sum(kept, 1) / jnp.maximum(jnp.sum(weight, 1), 1.0)
+    return l2_normalize(self.image_projection(cls))
 
   def _maps(self, image: jax.Array) -> tuple[dict[int, jax.Array], jax.Array]:
     """The backbone's maps by stride, and the low-level one of the word map."""
@@ -158,13 +174,11 @@ class Slan(nn.Module):
       normalise=cfg.filter.normalise,
     )
     boxes = regions["boxes"]
-    pooled = roi_align(
+    embedded = roi_mean(
       v,
       boxes if cfg.adaptor.differentiable_boxes else _stop(boxes),
-      output_size=cfg.adaptor.roi_size,
-      sampling_ratio=cfg.adaptor.sampling_ratio,
+      samples=cfg.adaptor.roi_size * cfg.adaptor.sampling_ratio,
     )
-    embedded = jnp.mean(pooled, axis=(2, 3))
     if cfg.filter.add_query:
       embedded += self.query_projection(regions["embeddings"])
     if cfg.filter.add_position:
@@ -208,10 +222,15 @@ class Slan(nn.Module):
       words=words,
       mask=mask,
       phrases=self.encode_phrases(ids, mask),
-      embedding=l2_normalize(
-        self.text_projection(words[:, 0].astype(jnp.float32))
-      ),
+      embedding=self._text_embedding(words),
     )
+
+  def embed_text(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
+    """As `encode_text`, but only its `embedding`."""
+    return self._text_embedding(self.text(ids, mask))
+
+  def _text_embedding(self, words: jax.Array) -> jax.Array:
+    return l2_normalize(self.text_projection(words[:, 0].astype(jnp.float32)))
 
   def encode_phrases(self, ids: jax.Array, mask: jax.Array) -> Arrays | None:
     """Phrase vectors from static words alone, or None when switched off."""

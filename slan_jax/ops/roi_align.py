@@ -52,6 +52,23 @@ def roi_align(
   return jnp.einsum("brjw,briwd->brijd", columns, bands)
 
 
+def roi_mean(
+  features: jax.Array, boxes: jax.Array, *, samples: int
+) -> jax.Array:
+  """RoIAlign and the mean over its bins, in one: the bins are never made.
+
+  Args:
+    features: [B, H, W, D] float.
+    boxes: [B, R, 4] float, cxcywh in [0, 1] of the image.
+    samples: bins times samples per bin, along a side.
+
+  Returns:
+    [B, R, D] in the dtype of `features`.
+  """
+  pooled = roi_align(features, boxes, output_size=1, sampling_ratio=samples)
+  return pooled[:, :, 0, 0]
+
+
 def interpolation_weights(
   centres: jax.Array,
   sizes: jax.Array,

@@ -32,6 +32,8 @@ class Objective:
   reg_stop_gradient: bool
   reg_confirmed: bool
   reg_max_shift: float
+  hard_images: bool
+  negative_pool: int
   swapped_words: bool
   phrase_sharpness: float
 

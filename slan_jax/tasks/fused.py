@@ -48,11 +48,13 @@ def fused_terms(
     located = online.call(image, text, method="locate")
     return located, online.call(image, text, located, method="match")
 
-  fuse = microbatched(fuse, shape.microbatches)
+  fuse = microbatched(fuse, shape.microbatches, recompute=online.recompute)
   located, positive = fuse(online.image, online.text)
   terms, metrics = {}, {}
   if objective.itm:
-    negatives = negative_pairs(online, swapped, batch, tau, key=match_key)
+    negatives = negative_pairs(
+      objective, online, swapped, batch, tau, key=match_key
+    )
     decided = _decisions(fuse, positive, negatives)
     terms["itm"] = matching.matching_loss(*decided)
     metrics["itm_accuracy"] = matching.matching_accuracy(*decided)
@@ -105,7 +107,10 @@ def _masked_language(objective, shape, online, batch, key):
     located = online.call(image, text, method="locate")
     return online.call(located.words, method="predict_words")
 
-  logits = microbatched(predict, shape.microbatches)(online.image, masked)
+  predict = microbatched(
+    predict, shape.microbatches, recompute=online.recompute
+  )
+  logits = predict(online.image, masked)
   return language.token_loss(logits, ids, counted, label_smoothing=0.0)
 
 

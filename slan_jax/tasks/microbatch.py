@@ -7,7 +7,9 @@ import jax
 from slan_jax.axes import constrain_batch
 
 
-def microbatched(function: Callable, parts: int) -> Callable:
+def microbatched(
+  function: Callable, parts: int, *, recompute: bool = False
+) -> Callable:
   """Runs a row-wise function part by part and keeps only its outputs.
 
   The contrastive loss needs all embeddings of the batch at once, so summing
@@ -18,19 +20,22 @@ def microbatched(function: Callable, parts: int) -> Callable:
     function: maps pytrees whose leaves lead with the batch axis to such a
       pytree, row by row.
     parts: number of parts; must divide the batch.
+    recompute: a single part keeps only its outputs as well.
 
   Returns:
     A function of the same signature.
   """
   if parts == 1:
-    return function
+    return jax.checkpoint(function) if recompute else function
 
   def run(*arguments):
+    # Every parts-th row makes a part: of the rows that a device holds, each
+    # part has its share, and no row moves to another device.
     def split(array: jax.Array) -> jax.Array:
-      return array.reshape(parts, -1, *array.shape[1:])
+      return array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
 
     def join(array: jax.Array) -> jax.Array:
-      return array.reshape(-1, *array.shape[2:])
+      return array.swapaxes(0, 1).reshape(-1, *array.shape[2:])
 
     cut = constrain_batch(jax.tree.map(split, arguments), axis=1)
     out = jax.lax.map(jax.checkpoint(lambda args: function(*args)), cut)

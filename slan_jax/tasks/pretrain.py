@@ -16,7 +16,7 @@ from slan_jax.objective import contrastive, phrases
 from slan_jax.objective.monitors import scale_monitors
 from slan_jax.tasks import grounding, retrieval
 from slan_jax.tasks.config import Batch, Objective
-from slan_jax.tasks.encoded import Encoded
+from slan_jax.tasks.encoded import Encoded, embeddings
 from slan_jax.tasks.fused import fused_terms
 from slan_jax.tasks.microbatch import check_parts
 from slan_jax.tasks.task import Metrics, Task
@@ -40,10 +40,15 @@ def make_task(
     A `Task` with the predictions of retrieval and grounding.
 
   Raises:
-    ValueError: microbatches that do not divide the batch, or swapped words
-      asked for without captions to carry them.
+    ValueError: microbatches or pools that do not divide the batch, or swapped
+      words asked for without captions to carry them.
   """
   check_parts(batch.size, batch.microbatches)
+  pool = objective.negative_pool
+  if pool < 0 or (0 < pool < batch.size and batch.size % pool):
+    raise ValueError(
+      f"objective.negative_pool={pool} does not divide batch_size={batch.size}"
+    )
   if objective.swapped_words and not batch.hard_negatives:
     raise ValueError(
       "objective.swapped_words needs text.hard_negatives of at least 1"
@@ -125,9 +130,8 @@ def _loss(
   tau = jnp.clip(params["objective"]["temperature"], *TEMPERATURE_BOUNDS)
   teacher = None
   if objective.momentum:
-    teacher = Encoded(model, ema["slan"], batch, shape.microbatches)
     teacher = jax.lax.stop_gradient(
-      (teacher.image.embedding, teacher.text.embedding)
+      embeddings(model, ema["slan"], batch, shape.microbatches)
     )
   terms = {}
   terms["itc"], rows = _itc(

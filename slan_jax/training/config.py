@@ -35,6 +35,7 @@ class Mesh:
 
   data: int
   fsdp: int
+  gather: str
   cpu_devices: int
 
 

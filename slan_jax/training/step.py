@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.interpreters import partial_eval
 
 from slan_jax.tasks.task import Metrics, Task
 from slan_jax.training.sharding import batch_sharding, replicated
@@ -46,6 +47,7 @@ def make_update(
   schedule: Callable[[jax.Array], jax.Array],
   *,
   ema_decay: float,
+  copy: Callable[[Tree], Tree] = lambda params: params,
 ) -> Callable[[TrainState, Tree], tuple[TrainState, Metrics]]:
   """The step as a pure function; see `Step` for the compiled ones.
 
@@ -57,11 +59,16 @@ def make_update(
     optimizer: direction of the update, without the learning rate.
     schedule: learning rate of a step.
     ema_decay: share of the old average that is kept; 0 = no EMA.
+    copy: of `make_copy`, what the loss gets in place of the parameters.
 
   Returns:
     (state, batch) -> (state, metrics).
   """
-  gradient = jax.value_and_grad(loss, has_aux=True)
+
+  def of_copy(params: Tree, ema: Tree, *rest, **keywords):
+    return loss(copy(params), copy(ema) if ema else ema, *rest, **keywords)
+
+  gradient = jax.value_and_grad(of_copy, has_aux=True)
 
   def update(state: TrainState, batch: Tree) -> tuple[TrainState, Metrics]:
     key = jax.random.fold_in(state.key, state.step)
@@ -107,6 +114,7 @@ class Step:
 
   Attributes:
     jitted: stage -> jitted (state, batch) -> (state, metrics).
+    inputs: shapes and shardings of its arguments.
   """
 
   def __init__(
@@ -118,6 +126,7 @@ class Step:
     ema_decay: float,
     like: TrainState,
     mesh: jax.sharding.Mesh,
+    copy: Callable[[Tree], Tree] = lambda params: params,
   ):
     """Compiles nothing yet.
 
@@ -128,10 +137,11 @@ class Step:
       ema_decay: share of the old average that is kept; 0 = no EMA.
       like: shapes and shardings of the state (`abstract_state`).
       mesh: devices of the run.
+      copy: of `make_copy`, what the loss gets in place of the parameters.
     """
     places = jax.tree.map(lambda leaf: leaf.sharding, like)
     self._stages = task.stages
-    self._inputs = (like, abstract_batch(task, mesh))
+    self.inputs = (like, abstract_batch(task, mesh))
     self.jitted = [
       jax.jit(
         make_update(
@@ -139,6 +149,7 @@ class Step:
           optimizer,
           schedule,
           ema_decay=ema_decay,
+          copy=copy,
         ),
         in_shardings=(places, batch_sharding(mesh)),
         out_shardings=(places, replicated(mesh)),
@@ -147,6 +158,7 @@ class Step:
       for stage in range(len(task.stages) + 1)
     ]
     self._programs: dict[int, Callable[..., tuple]] = {}
+    self._jaxprs: dict[int, Any] = {}
 
   def __call__(
     self, state: TrainState, batch: Tree, number: int
@@ -156,8 +168,15 @@ class Step:
     return self._programs.get(stage, self.jitted[stage])(state, batch)
 
   def jaxpr(self, stage: int) -> Any:
-    """The program of a stage; traced once, for compilation too."""
-    return self.jitted[stage].trace(*self._inputs).jaxpr
+    """The program of a stage; traced once, for compilation too.
+
+    What no output needs is left out, as XLA leaves it out.
+    """
+    if stage not in self._jaxprs:
+      closed = self.jitted[stage].trace(*self.inputs).jaxpr
+      used = [True] * len(closed.jaxpr.outvars)
+      self._jaxprs[stage] = partial_eval.dce_jaxpr(closed.jaxpr, used)[0]
+    return self._jaxprs[stage]
 
   def compile(self, start: int) -> None:
     """Compiles what a run from step `start` needs, all stages at once.
@@ -165,7 +184,7 @@ class Step:
     What cannot be compiled, or does not fit, fails now and not at a boundary.
     """
     stages = range(stage_of(start, self._stages), len(self.jitted))
-    lowered = [self.jitted[s].trace(*self._inputs).lower() for s in stages]
+    lowered = [self.jitted[s].trace(*self.inputs).lower() for s in stages]
     with ThreadPoolExecutor() as threads:
       programs = threads.map(lambda program: program.compile(), lowered)
       self._programs = dict(zip(stages, programs))

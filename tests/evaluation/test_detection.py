@@ -109,7 +109,8 @@ def test_any_mesh_gives_the_same_detections():
   plain = run(15, 4)
   for devices in (2, 4):
     mesh = make_mesh(
-      Mesh(data=-1, fsdp=1, cpu_devices=8), jax.devices()[:devices]
+      Mesh(data=-1, fsdp=1, gather="step", cpu_devices=8),
+      jax.devices()[:devices],
     )
     with jax.set_mesh(mesh):
       found = run(15, 4, put=functools.partial(place, mesh=mesh))

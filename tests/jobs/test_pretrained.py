@@ -116,7 +116,9 @@ def test_names_are_ignored_only_when_asked(tmp_path):
 
 
 def test_weights_take_the_place_and_the_sharding_of_the_random_ones():
-  mesh = sharding.make_mesh(config.Mesh(data=2, fsdp=4, cpu_devices=8))
+  mesh = sharding.make_mesh(
+    config.Mesh(data=2, fsdp=4, gather="step", cpu_devices=8)
+  )
   detector = filled("detr")
   plain = {"slan": {"text": PARAMS, "detector": detector}, "objective": {}}
   split = jax.NamedSharding(mesh, jax.P(None, "fsdp"))

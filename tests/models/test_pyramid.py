@@ -11,7 +11,7 @@ from tests.models import shapes
 
 def build(source: str, scales=(1, 2, 4), convs=2, width=8) -> pyramid.Pyramid:
   return pyramid.Pyramid(
-    config.Pyramid(source, scales, convs), width, jnp.float32
+    config.Pyramid(source, scales, convs), width, jnp.float32, "none"
   )
 
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.axes import BATCH
 from slan_jax.models.slan import Slan
 from slan_jax.objective import contrastive
 from slan_jax.tasks import fused
@@ -349,22 +348,10 @@ def test_microbatches_change_nothing():
   jax.tree.map(compare, g, h)
 
 
-def test_any_mesh_gives_the_same_loss():
-  task = small_task("scenes", size=8)
-  params, carry = start("scenes")[1:]
-  batch = small_batch(task)
-  alone, _ = compute(task, params, carry, batch, gradient=False)
-  auto = (jax.sharding.AxisType.Auto,) * 2
-  mesh = jax.make_mesh((4, 2), BATCH, axis_types=auto)
-  with jax.set_mesh(mesh):
-    spec = jax.sharding.PartitionSpec(BATCH)
-    split = jax.device_put(batch, jax.NamedSharding(mesh, spec))
-    spread, _ = compute(task, params, carry, split, gradient=False)
-  np.testing.assert_allclose(spread, alone, rtol=1e-5)
-
-
 def test_bad_settings_name_their_keys():
   with pytest.raises(ValueError, match=r"microbatches=3.*batch_size=4"):
     small_task("scenes", parts=3)
+  with pytest.raises(ValueError, match=r"negative_pool=3.*batch_size=4"):
+    small_task("scenes", objective__negative_pool=3)
   with pytest.raises(ValueError, match=r"objective\.phrase.*word_map"):
     small_task("scenes", model__word_map__enabled=False)

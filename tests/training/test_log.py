@@ -100,7 +100,7 @@ def test_longest_known_start_of_a_device_kind_decides():
 
 
 def test_peak_of_an_unknown_device_is_measured():
-  mesh = make_mesh(Mesh(data=-1, fsdp=2, cpu_devices=8))
+  mesh = make_mesh(Mesh(data=-1, fsdp=2, gather="step", cpu_devices=8))
   with jax.set_mesh(mesh):
     assert 1e8 < measured_peak(mesh, size=128) < 1e14
     assert 1e8 < peak_flops(mesh) < 1e14

@@ -11,6 +11,7 @@ from slan_jax.tasks import pretrain
 from slan_jax.tasks.config import Batch, Objective
 from slan_jax.training import config, sharding
 from slan_jax.training.state import abstract_state
+from slan_jax.training.working_copy import make_copy
 from tests.models import small
 from tests.training.toy import (
   OPTIONS,
@@ -22,7 +23,8 @@ from tests.training.toy import (
 
 
 def mesh_of(data: int, fsdp: int) -> jax.sharding.Mesh:
-  return sharding.make_mesh(config.Mesh(data=data, fsdp=fsdp, cpu_devices=8))
+  sizes = config.Mesh(data=data, fsdp=fsdp, gather="step", cpu_devices=8)
+  return sharding.make_mesh(sizes)
 
 
 def test_minus_one_takes_the_remaining_devices():
@@ -117,6 +119,17 @@ def test_vit_h_fits_where_it_is_split():
   assert whole < 24 * 2**30
 
 
+@pytest.mark.parametrize("name", ["resnet50", "vit_b", "vit_l", "vit_h"])
+def test_nothing_large_is_whole(name):
+  """Every parameter above 1 MB of the paper's models is split."""
+  shapes, _ = jax.eval_shape(full_size_task(name).init, jax.random.key(0))
+  for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+    path = jax.tree_util.keystr(path, simple=True, separator="/")
+    for fsdp in (2, 8, 64, 256):
+      spec = sharding.parameter_spec(path, leaf.shape, 4, fsdp)
+      assert leaf.size * 4 < sharding.SMALL_BYTES or any(spec), (path, fsdp)
+
+
 def test_queue_that_does_not_divide_is_whole():
   shapes = {"queue": jax.ShapeDtypeStruct((12, 3), np.float32)}
   spec = sharding.carry_shardings(shapes, mesh_of(-1, 1))["queue"].spec
@@ -146,3 +159,65 @@ def test_mesh_does_not_change_losses_or_parameters(monkeypatch):
     np.testing.assert_allclose(history, results[0][0], rtol=1e-5)
     for a, b in zip(*map(jax.tree.leaves, (params, results[0][1]))):
       np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+# The whole task on a model that compiles quickly.
+PAPER = {
+  "objective__queue_size": 16,
+  "objective__momentum": True,
+  "objective__hard_images": False,
+  "objective__negative_pool": 4,
+  "model__adaptor__levels": 1,
+  "model__pyramid__scales": (1,),
+  "model__pyramid__convs": 1,
+}
+
+
+def test_the_whole_task_is_the_same_on_any_mesh(monkeypatch):
+  """1, 2, 4 and 8 devices: loss, metrics and gradient to 1e-5."""
+  monkeypatch.setattr(sharding, "SMALL_BYTES", 0)
+  task = small.small_task("scenes,preset=paper", size=8, **PAPER)
+  start = jax.device_get(jax.jit(task.init)(jax.random.key(0)))
+  alone, gradient = gradient_on(task, start, 1, 1)
+  norm = np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
+  for data, fsdp in [(2, 1), (1, 4), (4, 2)]:
+    found, other = gradient_on(task, start, data, fsdp)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone)):
+      np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    apart = jax.tree.map(lambda a, b: np.sum((a - b) ** 2), other, gradient)
+    assert np.sqrt(sum(jax.tree.leaves(apart))) < 1e-5 * norm
+
+
+def gradient_on(task, start, data: int, fsdp: int):
+  """(loss, (metrics, carry)) and gradient on a mesh; compiled once."""
+  sizes = config.Mesh(data, fsdp, gather="step", cpu_devices=8)
+  mesh = sharding.make_mesh(sizes, jax.devices()[: data * fsdp])
+  params, carry = start
+  places = sharding.parameter_shardings(params, mesh)
+  split = [place for place in jax.tree.leaves(places) if any(place.spec)]
+  assert bool(split) == (fsdp > 1)
+  rows, queues = (
+    sharding.batch_sharding(mesh),
+    sharding.carry_shardings(carry, mesh),
+  )
+  inputs = jax.device_put(
+    (params, carry, small.small_batch(task)), (places, queues, rows)
+  )
+  copy = make_copy(inputs[0], dtype="float32", gather="step")
+
+  def loss(params, carry, batch):
+    whole = copy(params)
+    ema = jax.tree.map(lambda leaf: 1.01 * leaf, whole)
+    return task.loss(
+      whole, ema, carry, batch, key=jax.random.key(1), step=0, stage=0
+    )
+
+  run = jax.jit(
+    jax.value_and_grad(loss, has_aux=True),
+    out_shardings=((None, (None, queues)), places),
+  )
+  with jax.set_mesh(mesh):
+    (_, (_, carry)), _ = run(*inputs)
+    found = run(inputs[0], carry, inputs[2])
+  assert run._cache_size() == 1
+  return jax.device_get(found)

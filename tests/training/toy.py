@@ -18,6 +18,7 @@ from slan_jax.training.progress import Clock, Display
 from slan_jax.training.sharding import batch_sharding, make_mesh
 from slan_jax.training.state import abstract_state, init_state
 from slan_jax.training.step import Step
+from slan_jax.training.working_copy import make_copy
 
 IN, WIDTH, OUT, QUEUE = 8, 16, 4, 32
 OPTIONS = config.Optimizer(
@@ -85,13 +86,15 @@ def build(
   *,
   data: int = 1,
   fsdp: int = 1,
+  gather: str = "step",
   total_steps: int = 20,
   ema: bool = True,
   seed: int = 0,
 ):
   """Mesh, abstract state, state and step of a task on data x fsdp devices."""
   devices = jax.devices()[: data * fsdp]
-  mesh = make_mesh(config.Mesh(data=data, fsdp=fsdp, cpu_devices=8), devices)
+  sizes = config.Mesh(data=data, fsdp=fsdp, gather=gather, cpu_devices=8)
+  mesh = make_mesh(sizes, devices)
   optimizer = make_optimizer(OPTIONS)
   like = abstract_state(task, optimizer, ema=ema, mesh=mesh)
   state = init_state(task, optimizer, seed=seed, ema=ema, mesh=mesh)
@@ -102,6 +105,7 @@ def build(
     ema_decay=OPTIONS.ema_decay if ema else 0.0,
     like=like,
     mesh=mesh,
+    copy=make_copy(like.params, dtype="float32", gather=gather),
   )
   return mesh, like, state, step
 
