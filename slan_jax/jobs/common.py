@@ -59,6 +59,12 @@ def define_config() -> flags.FlagHolder:
   )
 
 
+@functools.cache
+def define_task(scored: tuple[str, ...]) -> flags.FlagHolder:
+  """Defines --task, one of the evaluations."""
+  return flags.DEFINE_enum("task", None, scored, "What is scored.")
+
+
 def experiment_of(config):
   """The typed experiment of a ConfigDict; here the ConfigDict ends."""
   # Imported here: it brings what only training needs.

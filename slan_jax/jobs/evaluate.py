@@ -32,7 +32,7 @@ from slan_jax.training.state import abstract_params, init_params
 
 REQUEST = "request.json"
 
-_TASK = flags.DEFINE_enum("task", None, SCORED, "What is scored.")
+_TASK = common.define_task(SCORED)
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "last", "Step, or `last`, or `best` by validation score."
 )

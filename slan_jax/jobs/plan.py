@@ -1,6 +1,9 @@
-"""`slan-plan --params --config FILE[:ARG] [--output FILE.json]`."""
+"""`slan-plan --config FILE[:ARG] --params | --topology NAME [--output FILE]`.
 
-import dataclasses
+`--params` counts; `--topology` compiles the training step, or with `--task`
+the programs of an evaluation, for devices that need not be here.
+"""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,14 @@ from rich.table import Table
 from slan_jax.evaluation.cost import count_flops_by
 from slan_jax.evaluation.files import write_atomically
 from slan_jax.jobs import common
-from slan_jax.jobs.experiment import Experiment, read_tokenizer
-from slan_jax.models.config import Backbone, Slan
+from slan_jax.jobs.catalog import SCORED
+from slan_jax.jobs.experiment import Experiment
+from slan_jax.jobs.slice_plan import plan_slice
+from slan_jax.jobs.topology import find_topology
+from slan_jax.jobs.vocabulary import complete
+from slan_jax.models.config import Backbone
 from slan_jax.tasks import budget
 
-# Words of bert-base-uncased, the paper's text encoder: what a configuration
-# that names no data set is counted with.
-BERT_WORDS = 30_522
 PAPER_SIDE = 384  # pixels at which Table 7 counts FLOPs
 
 _CONFIG = common.define_config()
@@ -32,6 +36,13 @@ _IMAGE_SIZE = flags.DEFINE_integer(
   "the patch nearest to it.",
   lower_bound=1,
 )
+_TOPOLOGY = flags.DEFINE_string(
+  "topology", None, "Devices to compile for: v5e:8x8, v5p:4x4x4, cpu:8."
+)
+_TASK = common.define_task(SCORED)
+_SUGGEST = flags.DEFINE_bool(
+  "suggest", False, "Find the fastest settings of mesh and memory that fit."
+)
 
 
 def main() -> None:
@@ -41,17 +52,23 @@ def main() -> None:
 
 
 def _from_flags() -> int:
-  if not _PARAMS.value:
-    raise ValueError("nothing to plan: say --params")
   experiment = common.experiment_of(_CONFIG.value)
-  plan = plan_params(experiment, _IMAGE_SIZE.value)
   console = Console()
-  console.print(_table(plan))
-  console.print(_rule(plan))
+  if _TOPOLOGY.value:
+    topology = find_topology(_TOPOLOGY.value)
+    plan = plan_slice(
+      experiment, topology, _TASK.value, console, suggesting=_SUGGEST.value
+    )
+  elif _PARAMS.value:
+    plan = plan_params(experiment, _IMAGE_SIZE.value)
+    console.print(_table(plan))
+    console.print(_rule(plan))
+  else:
+    raise ValueError("nothing to plan: say --params or --topology=v5e:8x8")
   if common.OUTPUT.value:
     text = json.dumps(plan, indent=2) + "\n"
     write_atomically(Path(common.OUTPUT.value), text.encode())
-  return 0
+  return 0 if plan.get("fits", True) else common.FALLS_SHORT
 
 
 def plan_params(
@@ -70,7 +87,7 @@ def plan_params(
     ValueError: an image size that is no multiple of the patch.
     InputError: the configured tokenizer cannot be loaded.
   """
-  cfg = _complete(experiment)
+  cfg = complete(experiment)[0].model
   side = choose_side(image_size, cfg.backbone)
   length = experiment.text.max_length
   parameters = budget.parameters_by_part(cfg, experiment.objective, length)
@@ -107,17 +124,6 @@ def choose_side(wanted: int | None, backbone: Backbone) -> int:
   return wanted
 
 
-def _complete(experiment: Experiment) -> Slan:
-  """The model with its vocabulary, BERT's when no data set is named."""
-  model, text = experiment.model, experiment.text
-  if model.text.vocab_size != -1:
-    return model
-  if text.tokenizer == "dataset" and not experiment.data.dir:
-    words = dataclasses.replace(model.text, vocab_size=BERT_WORDS)
-    return dataclasses.replace(model, text=words)
-  return read_tokenizer(experiment)[0].model
-
-
 def _rule(plan: dict[str, Any]) -> str:
   return (
     "FLOPs: one forward pass of every part for an image of "
@@ -146,3 +152,7 @@ def _table(plan: dict[str, Any]) -> Table:
     f"{plan['total_forward_flops'] / 1e9:.2f}",
   )
   return table
+
+
+if __name__ == "__main__":
+  main()

@@ -68,3 +68,13 @@ def test_bad_usage(arguments, message, monkeypatch, capsys):
   config = "--config=configs/pretrain.py:vit_b"
   assert leave(monkeypatch, config, *arguments) == 2
   assert message in capsys.readouterr().err
+
+
+@ml_collections_warns
+def test_what_does_not_fit_ends_with_3(monkeypatch, capsys):
+  found = {"fits": False, "complaint": "too much"}
+  monkeypatch.setattr(plan, "plan_slice", lambda *_, **__: found)
+  assert (
+    leave(monkeypatch, "--config=configs/pretrain.py:vit_b", "--topology=cpu:2")
+    == 3
+  )

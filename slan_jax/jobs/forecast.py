@@ -1,0 +1,182 @@
+"""What a program needs and how fast it can be, from what XLA compiles."""
+
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from slan_jax.evaluation import hlo, hlo_cost
+from slan_jax.jobs.programs import Work, bytes_per_device
+from slan_jax.jobs.topology import Topology
+
+IMAGES = 14.07e6  # of the paper's five sources (4.1)
+EPOCHS = 20
+_NAMED = 8  # largest buffers of a program that does not fit
+
+
+class Built(NamedTuple):
+  """A compiled program, or as much of it as XLA made before it gave up.
+
+  Attributes:
+    text: the optimised program.
+    temporary: bytes per device beyond inputs and outputs.
+    seconds: of lowering and compiling.
+    complaint: why it does not fit; "" = it does.
+  """
+
+  text: str
+  temporary: int
+  seconds: float
+  complaint: str
+
+
+def forecast(
+  work: Work, topology: Topology, mesh: jax.sharding.Mesh
+) -> dict[str, Any]:
+  """Compiles a program ahead of time and reads its costs.
+
+  Args:
+    work: the program.
+    topology: the devices.
+    mesh: over them.
+
+  Returns:
+    The keys of docs/CONTRACTS.md, `slan-plan --topology`.
+  """
+  built = build(work)
+  program = hlo.parse(built.text)
+  chip = topology.chip
+  cost = hlo_cost.measure(
+    program,
+    flops=chip.flops if chip else 1.0,
+    bandwidth=chip.bandwidth if chip else 1.0,
+  )
+  held = {name: bytes_per_device(tree) for name, tree in work.inputs.items()}
+  held["temporary"] = built.temporary
+  sent: dict[str, float] = {}
+  for (kind, _), size in cost.sent.items():
+    sent[kind] = sent.get(kind, 0.0) + size
+  found = {
+    "program": work.name,
+    "topology": topology.name,
+    "devices": mesh.size,
+    "mesh": dict(mesh.shape),
+    "examples": work.examples,
+    "fits": not built.complaint,
+    "hbm_bytes_per_chip": sum(held.values()),
+    "hbm_limit_bytes": chip.memory if chip else None,
+    "hbm_bytes_by_kind": held,
+    "model_flops_per_step": work.model_flops,
+    "hardware_flops_per_step": cost.flops * mesh.size,
+    "bytes_per_chip": cost.bytes,
+    "collective_bytes_per_chip": sum(sent.values()),
+    "collective_bytes_by_kind": sent,
+    "loops_of_unknown_length": cost.unknown_loops,
+    "compile_seconds": built.seconds,
+  }
+  found |= _times(found, cost, topology, mesh)
+  if built.complaint:
+    found["complaint"] = built.complaint
+  found["largest_buffers"] = largest_buffers(program)
+  return found
+
+
+def _times(found, cost, topology: Topology, mesh) -> dict[str, Any]:
+  """Roofline times, and what follows from them; None where no chip is known."""
+  keys = (
+    "compute_seconds", "memory_seconds", "interconnect_seconds",
+    "operation_seconds", "step_seconds", "mfu_bound", "images_per_second",
+    "hours", "chip_hours",
+  )  # fmt: skip
+  chip = topology.chip
+  if chip is None:
+    return dict.fromkeys(keys)
+  order = list(mesh.devices.flat)
+  travel = sum(
+    size / topology.rate(group, order) for (_, group), size in cost.sent.items()
+  )
+  # Operations follow one another; what is sent travels beside them.
+  step = max(cost.seconds, cost.bytes / chip.bandwidth, travel)
+  speed = found["examples"] / step
+  hours = IMAGES * EPOCHS / speed / 3600
+  model = found["model_flops_per_step"]
+  values = (
+    cost.flops / chip.flops,
+    cost.bytes / chip.bandwidth,
+    travel,
+    cost.seconds,
+    step,
+    model / (mesh.size * chip.flops * step),
+    speed,
+    hours,
+    hours * mesh.size,
+  )
+  return dict(zip(keys, values))
+
+
+def build(work: Work) -> Built:
+  """Compiles a program; one that does not fit is read from XLA's dump."""
+  began = time.perf_counter()
+  lowered = work.lower()
+  with tempfile.TemporaryDirectory() as folder:
+    options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+    try:
+      compiled = lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+      if "RESOURCE_EXHAUSTED" not in str(error):
+        raise
+      spent = time.perf_counter() - began
+      text = _dumped(folder, "after_optimizations.txt")
+      if text is None:
+        raise
+      report = _dumped(folder, "memory-usage-report.txt") or ""
+      total = re.search(r"Total bytes: (\d+)", report)
+      size = int(total.group(1)) if total else 0
+      return Built(text, size, spent, str(error).splitlines()[0])
+  spent = time.perf_counter() - began
+  memory = compiled.memory_analysis()
+  extra = memory.output_size_in_bytes - memory.alias_size_in_bytes
+  size = memory.temp_size_in_bytes + extra
+  return Built(compiled.as_text(), size, spent, "")
+
+
+def _dumped(folder: str, end: str) -> str | None:
+  """The longest of XLA's dumps of a kind: helper programs are short."""
+  found = list(Path(folder).glob(f"*{end}"))
+  if not found:
+    return None
+  return max(found, key=lambda path: path.stat().st_size).read_text()
+
+
+def largest_buffers(program: hlo.Program) -> list[dict[str, Any]]:
+  """The largest arrays that a program makes, and what makes them."""
+  made: dict[tuple, int] = {}
+  fused = {
+    name
+    for computation in program.computations.values()
+    for instruction in computation
+    if instruction.opcode == "fusion"
+    for name in instruction.calls("calls")
+  }
+  for name, computation in program.computations.items():
+    if name in fused:
+      continue
+    for instruction in computation:
+      if instruction.opcode in ("tuple", "get-tuple-element", "parameter"):
+        continue
+      if instruction.opcode in ("while", "bitcast"):
+        continue
+      source = re.search(r'op_name="([^"]*)"', instruction.rest)
+      for array in instruction.arrays:
+        if array.main:
+          shape = f"{array.dtype}[{','.join(map(str, array.shape))}]"
+          key = shape, source.group(1) if source else instruction.opcode
+          made[key] = array.bytes
+  ranked = sorted(made.items(), key=lambda item: -item[1])[:_NAMED]
+  return [
+    {"bytes": size, "shape": shape, "source": source}
+    for (shape, source), size in ranked
+  ]

@@ -1,0 +1,115 @@
+"""What a plan says of a program: bytes, costs, times, and what is too large."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import pretrain
+from slan_jax.jobs import forecast, suggestion, topology
+from slan_jax.jobs.common import experiment_of
+from slan_jax.jobs.programs import Work
+from slan_jax.training import config, sharding
+from slan_jax.training.chips import Chip
+
+CHIP = Chip(flops=1e9, memory=10**9, bandwidth=1e8, link=1e6, wrap=4)
+
+
+def work(mesh) -> Work:
+  """x @ w, rows over four devices, w split over them."""
+  rows, split = (
+    sharding.batch_sharding(mesh),
+    jax.NamedSharding(mesh, jax.P(None, ("data", "fsdp"))),
+  )
+  x = jax.ShapeDtypeStruct((8, 64), jnp.float32, sharding=rows)
+  w = jax.ShapeDtypeStruct((64, 128), jnp.float32, sharding=split)
+  program = jax.jit(lambda x, w: x @ w, out_shardings=rows)
+  inputs = {"parameters": w, "batch": x}
+  return Work("train", lambda: program.lower(x, w), 2 * 8 * 64 * 128, 8, inputs)
+
+
+class Line(topology.Topology):
+  """Four CPU devices in a row, with an imagined chip."""
+
+  def rate(self, group, order):
+    assert group == (0, 1, 2, 3)
+    return self.chip.link
+
+
+@pytest.fixture(scope="module")
+def found():
+  sizes = config.Mesh(data=4, fsdp=1, gather="step", cpu_devices=8)
+  mesh = sharding.make_mesh(sizes, jax.devices()[:4])
+  line = Line("line", jax.devices()[:4], CHIP)
+  return forecast.forecast(work(mesh), line, mesh)
+
+
+def test_bytes_and_costs(found):
+  assert found["fits"]
+  assert found["hbm_bytes_by_kind"]["parameters"] == 64 * 128 * 4 / 4
+  assert found["hbm_bytes_by_kind"]["batch"] == 8 * 64 * 4 / 4
+  assert found["hbm_bytes_per_chip"] == sum(found["hbm_bytes_by_kind"].values())
+  assert found["model_flops_per_step"] == found["hardware_flops_per_step"]
+  # w is gathered, or the sums are scattered: three quarters pass by.
+  (size,) = found["collective_bytes_by_kind"].values()
+  assert size == 64 * 128 * 4 * 3 / 4
+
+
+def test_times(found):
+  assert found["compute_seconds"] == pytest.approx(2 * 2 * 64 * 128 / 1e9)
+  assert found["interconnect_seconds"] == pytest.approx(64 * 128 * 3 / 1e6)
+  step = found["step_seconds"]
+  assert step == max(found["interconnect_seconds"], found["operation_seconds"])
+  assert found["images_per_second"] == 8 / step
+  assert found["mfu_bound"] == pytest.approx(found["compute_seconds"] / step)
+  seconds = 20 * 14.07e6 / found["images_per_second"]
+  assert found["chip_hours"] == pytest.approx(4 * seconds / 3600)
+
+
+def test_largest_buffers(found):
+  first = found["largest_buffers"][0]
+  assert first["bytes"] == 64 * 128 * 4
+  assert sorted(first) == ["bytes", "shape", "source"]
+
+
+def test_a_program_that_does_not_fit_is_read_from_the_dump():
+  """XLA refuses it; what it made so far is read all the same."""
+  sizes = config.Mesh(data=1, fsdp=1, gather="step", cpu_devices=8)
+  mesh = sharding.make_mesh(sizes, jax.devices()[:1])
+  lowered = work(mesh).lower()
+
+  def refuse(compiler_options):
+    lowered.compile(compiler_options)
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too much\nmore")
+
+  stub = types.SimpleNamespace(compile=refuse)
+  built = forecast.build(work(mesh)._replace(lower=lambda: stub))
+  assert built.complaint == "RESOURCE_EXHAUSTED: too much"
+  assert "ENTRY" in built.text
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")
+def test_the_ladder_stops_where_it_fits():
+  tried, said = [], []
+
+  def plan(candidate):
+    tried.append((candidate.mesh.fsdp, candidate.model.remat))
+    if candidate.mesh.fsdp == 1:
+      return None
+    return {
+      "fits": candidate.model.remat != "none",
+      "hbm_bytes_per_chip": 2**30,
+      "step_seconds": 1.0 / candidate.mesh.fsdp,
+    }
+
+  start = experiment_of(pretrain.get_config("scenes"))
+  best, found = suggestion.suggest(start, 16, plan, said.append)
+  assert tried == [
+    (1, "none"), (8, "none"), (8, "dots"), (16, "none"), (16, "dots"),
+  ]  # fmt: skip
+  assert (best.mesh.data, best.mesh.fsdp) == (1, 16)
+  assert found["step_seconds"] == 1 / 16
+  assert said[0].endswith("the state alone does not fit")
+  assert said[1].endswith("does not fit") and "62.5 ms" in said[-1]
+  assert suggestion.suggest(start, 16, lambda _: None, said.append) is None
