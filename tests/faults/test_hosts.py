@@ -123,10 +123,8 @@ def test_two_score_as_one(alone, tmp_path):
   )
   text, _ = run.communicate(timeout=180)
   assert run.returncode == 0, text
-  request = evaluate.Request(
-    task="retrieval", split="test", galleries=(4,), step=STEPS,
-    config_hash=workdir.config_hash(workdir.read(alone[0])), untrained=True,
-  )  # fmt: skip
+  asked = json.loads((tmp_path / "two" / "request.json").read_text())
+  request = evaluate.Request(**asked | {"galleries": (4,)})
   checkpoints = workdir.open_checkpoints(alone[0])
   one = evaluate.evaluate(
     workdir.read(alone[0]), checkpoints, request, tmp_path / "one"
