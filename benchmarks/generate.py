@@ -83,7 +83,7 @@ def without_cache(model: Slan, longest: int):
       {"params": params["slan"]}, *a, method=method
     )
     states = call(images, method="encode_image")
-    return captioning.locate_prompt(call, states, MARKS, PROMPT)[1]
+    return captioning.locate_prompt(model, call, states, MARKS, PROMPT)[1]
 
   @jax.jit
   def read(params, ids, place, memory):

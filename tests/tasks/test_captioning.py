@@ -18,8 +18,12 @@ PROMPT = (5, 6)
 
 
 def test_words_behind_the_prompt_are_learned_and_the_prompt_is_not():
+  # More phrases than the prompt has tokens.
   cfg, objective = small_config(
-    "scenes", model__text__vocab_size=12, model__text__function_ids=(0, 1, 2, 3)
+    "scenes",
+    model__text__vocab_size=12,
+    model__text__function_ids=(0, 1, 2, 3),
+    model__word_map__phrases=6,
   )
   options = Captioning("", 0.1, Writing("beam", 2, 0.9, 1, 4, 1.0))
   shape = Batch(2, LENGTH, 0, mask_id=4, microbatches=2)
@@ -38,7 +42,7 @@ def test_words_behind_the_prompt_are_learned_and_the_prompt_is_not():
   def run(params, batch):
     call = functools.partial(Slan(cfg).apply, {"params": params["slan"]})
     image = call(batch["image"], method="encode_image")
-    prompt = jnp.array([[MARKS.cls, *PROMPT, MARKS.sep]] * 2)
+    prompt = jnp.array([[MARKS.cls, *PROMPT, MARKS.sep, 0, 0, 0]] * 2)
     words = call(prompt, prompt > 0, method="encode_text")
     located = call(image, words, method="locate")
     memory = caption_memory(image, located.regions)
