@@ -150,8 +150,6 @@ def evaluation_works(
       for key in ("text", "text_mask")
     )
 
-  if name == "grounding":
-    return [call("ground", image, rows("image", image), *texts(image))]
   states = [
     jax.tree.map(
       lambda leaf: _placed(leaf.shape, leaf.dtype, mesh),
@@ -162,8 +160,11 @@ def evaluation_works(
       ("encode_text", texts(text)),
     )
   ]
+  encode = call("encode_image", image, rows("image", image))
+  if name == "grounding":
+    return [encode, call("ground", text, states[0], *texts(text))]
   return [
-    call("encode_image", image, rows("image", image)),
+    encode,
     call("encode_text", image, *texts(image)),
     call("itm", text, *states),
   ]

@@ -70,11 +70,60 @@ def test_bad_usage(arguments, message, monkeypatch, capsys):
   assert message in capsys.readouterr().err
 
 
+TINY = (
+  "--config=configs/pretrain.py:tiny,preset=paper",
+  "--config.data.dir=",
+  "--config.batch_size=8",
+  "--config.model.image_size=32",
+  "--config.mesh.fsdp=2",
+  "--config.model.backbone.name=vit_tiny",
+  "--config.model.adaptor.levels=1",
+  "--config.model.pyramid.scales=(1,)",
+)
+
+
+@ml_collections_warns
+def test_the_training_step_on_fake_devices(tmp_path, monkeypatch, capsys):
+  path = tmp_path / "plan.json"
+  assert leave(monkeypatch, *TINY, "--topology=cpu:4", f"--output={path}") == 0
+  plan = json.loads(path.read_text())
+  assert plan["fits"] and plan["hbm_limit_bytes"] is None
+  assert plan["mesh"] == {"data": 2, "fsdp": 2}
+  assert plan["total_parameters"] == sum(plan["parameters"].values())
+  held = plan["hbm_bytes_by_kind"]
+  # The tables of 30,522 words are most of it, and split in two.
+  whole = 4 * plan["total_parameters"]
+  assert whole / 2 < held["parameters"] < 0.6 * whole
+  assert held["optimiser"] == pytest.approx(2 * held["parameters"], rel=0.01)
+  assert held["ema"] == 0
+  # What is computed twice is hardware's, and little: remat is off.
+  done = plan["hardware_flops_per_step"] / plan["model_flops_per_step"]
+  assert 0.95 < done < 1.3
+  assert plan["collective_bytes_per_chip"] > 0
+  assert plan["step_seconds"] is None and plan["chip_hours"] is None
+  assert "no table has this device" in capsys.readouterr().out
+
+
+@ml_collections_warns
+def test_the_programs_of_an_evaluation(tmp_path, monkeypatch):
+  path = tmp_path / "plan.json"
+  arguments = (
+    "--topology=cpu:2",
+    "--task=grounding",
+    f"--output={path}",
+    "--config.evaluation.batch_size=8",
+    "--config.evaluation.pair_batch_size=8",
+  )
+  assert leave(monkeypatch, *TINY, *arguments) == 0
+  plan = json.loads(path.read_text())
+  assert plan["task"] == "grounding" and plan["fits"]
+  assert list(plan["programs"]) == ["encode_image", "ground"]
+  assert plan["programs"]["encode_image"]["examples"] == 8
+  assert all(p["model_flops_per_step"] > 0 for p in plan["programs"].values())
+
+
 @ml_collections_warns
 def test_what_does_not_fit_ends_with_3(monkeypatch, capsys):
   found = {"fits": False, "complaint": "too much"}
   monkeypatch.setattr(plan, "plan_slice", lambda *_, **__: found)
-  assert (
-    leave(monkeypatch, "--config=configs/pretrain.py:vit_b", "--topology=cpu:2")
-    == 3
-  )
+  assert leave(monkeypatch, *TINY, "--topology=cpu:2") == 3
