@@ -78,6 +78,7 @@ def _detector(trained: Trained, prompts: Prompts) -> dict[str, Any]:
       prompts.ids, prompts.mask, prompts.class_tokens, prompts.classes
     ),
     batch_size=1,
+    microbatches=1,
     boxes=1,
     nms=trained_settings(trained, "detection", Detection).nms,
   )

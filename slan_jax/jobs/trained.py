@@ -60,7 +60,7 @@ def open_run(
   config_hash = workdir.config_hash(experiment)
   experiment, encoder = read_tokenizer(experiment)
   # The host's memory holds it, wherever it was trained.
-  mesh = make_mesh(Mesh(1, 1, 1), jax.local_devices(backend="cpu")[:1])
+  mesh = make_mesh(Mesh(1, 1, "step", 1), jax.local_devices(backend="cpu")[:1])
   shapes = abstract_params(make_task(experiment, encoder), mesh)
   # What a downstream task adds under its own name is no part of an export; how
   # to localise is, which two tasks share.

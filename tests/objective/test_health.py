@@ -74,6 +74,8 @@ def of_boxes(floats, mask, exists):
   matched = detection.match_boxes(cost, exists)
   terms = [
     regions.regression_loss(found, target, mask, l1=1.0, giou=1.0),
+  ]
+  sums = [
     detection.soft_token_loss(log_p, tokens, matched, nothing=0.1),
     *detection.box_losses(found, target, matched).values(),
   ]
@@ -81,7 +83,8 @@ def of_boxes(floats, mask, exists):
     jax.lax.stop_gradient(jnp.stack([target, found], 1)), mask, logit[..., 0]
   )
   terms += watched.values()
-  return sum(total / jnp.maximum(count, 1.0) for total, count in terms)
+  means = [total / jnp.maximum(count, 1.0) for total, count in terms]
+  return sum(map(jnp.sum, sums + means))
 
 
 run_boxes = jax.jit(jax.value_and_grad(of_boxes))

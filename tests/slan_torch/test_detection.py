@@ -72,7 +72,7 @@ def test_boxes_and_scores_agree():
   tree = pair.params(cfg)
   asked = detection.Prompts(*prompts[2:])
   task = detection.make_task(
-    cfg, OPTIONS, asked, batch_size=3, boxes=1, nms=0.5
+    cfg, OPTIONS, asked, batch_size=3, microbatches=1, boxes=1, nms=0.5
   )
   images = pair.inputs(cfg)[0]
 

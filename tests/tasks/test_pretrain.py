@@ -250,13 +250,11 @@ def test_evidence_tells_a_found_phrase():
 
 
 def region_term(boxes, mean_boxes, confirmed, kept=(True, True), **overrides):
-  """`_region_term` on one image with two regions."""
+  """`region_term` on one image with two regions."""
   _, objective = small_config("scenes", **overrides)
-  image = types.SimpleNamespace(
-    regions={"boxes": boxes, "mask": jnp.array([kept])}
-  )
+  regions = {"boxes": boxes, "mask": jnp.array([kept])}
   located = types.SimpleNamespace(mean_boxes=mean_boxes, confirmed=confirmed)
-  return fused._region_term(objective, image, located)[0]
+  return fused.region_term(objective, regions, located)[0]
 
 
 BOXES = jnp.array([[[0.5, 0.5, 0.2, 0.2], [0.3, 0.3, 0.2, 0.2]]])
