@@ -34,11 +34,13 @@ ENVIRONMENT := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
 TASKS := retrieval captioning vqa nlvr2 detection grounding
 DATA_vqa := scenes_vqa
 DATA_nlvr2 := scenes_nlvr2
-TASK_RUNS ?= runs/tasks$(if $(SEED),-seed$(SEED))
+TASK_RUNS ?= runs/tasks$(if $(PRESET),-$(PRESET))$(if $(SEED),-seed$(SEED))
 # make tasks SCRATCH=1: the same without pre-training, beside it on the page.
 SCRATCH_RUNS := $(TASK_RUNS)-scratch
 TUNED := $(if $(SCRATCH),$(SCRATCH_RUNS),$(TASK_RUNS))
 START = $(if $(SCRATCH),,--config.init_from.run=$(RUN))
+# Alone on the page while there is nothing to stand beside.
+SHOWN = $(if $(SCRATCH),$(if $(wildcard $(TASK_RUNS)/*/eval),,scratch alone))
 
 .PHONY: tasks pretrain test test-faults lint setup setup-test bench bench-setup clean
 
@@ -51,6 +53,8 @@ pretrain: setup
 	$(BIN)/slan-report --workdir $(RUN)
 
 # A finished run leaves summary.json: what was scored since is not again.
+$(RUN)/summary.json: ;
+
 $(RUN)/eval/%/metrics.json: $(RUN)/summary.json
 	$(ENVIRONMENT) $(BIN)/slan-eval --workdir $(RUN) --task $* \
 	  --output $(@D)
@@ -64,13 +68,15 @@ tasks: setup
 	@$(MAKE) --no-print-directory \
 	  $(foreach task,$(TASKS) $(if $(SCRATCH),,video_retrieval),\
 	    $(TUNED)/$(task)/eval/$(task)/metrics.json)
-	$(BIN)/slan-tasks --runs $(TASK_RUNS) --scratch $(SCRATCH_RUNS) \
-	  --output $(TASK_RUNS)/report.html
+	$(BIN)/slan-tasks $(if $(SHOWN),--runs $(SCRATCH_RUNS),\
+	  --runs $(TASK_RUNS) --scratch $(SCRATCH_RUNS)) \
+	  --output $(if $(SHOWN),$(SCRATCH_RUNS),$(TASK_RUNS))/report.html
 
 $(TUNED)/%/summary.json:
 	$(BIN)/python -m data.prepare $(or $(DATA_$*),scenes) \
 	  --out runs/data/$(or $(DATA_$*),scenes)
-	$(ENVIRONMENT) $(BIN)/slan-train --config configs/finetune.py:$* \
+	$(ENVIRONMENT) $(BIN)/slan-train \
+	  --config configs/finetune.py:$*$(if $(PRESET),$(comma)preset=$(PRESET)) \
 	  --workdir $(@D) --config.data.dir=runs/data/$(or $(DATA_$*),scenes) \
 	  $(START) $(if $(SEED),--config.seed=$(SEED))
 
