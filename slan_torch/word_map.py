@@ -168,7 +168,7 @@ def phrase_heads(content: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
   Args:
     content: [B, N] bool.
-    count: P, slots; later runs are left out.
+    count: P, slots; later runs are left out. There may be more than tokens.
 
   Returns:
     head: [B, P] token index, and mask: [B, P] bool.
@@ -176,7 +176,8 @@ def phrase_heads(content: Tensor, count: int) -> tuple[Tensor, Tensor]:
   is_head = content & ~F.pad(content[:, 1:], (0, 1))
   mask, index = is_head.to(torch.uint8).sort(descending=True, stable=True)
   mask, index = mask[:, :count].bool(), index[:, :count]
-  return index.masked_fill(~mask, 0), mask
+  rest = (0, count - index.shape[1])
+  return F.pad(index.masked_fill(~mask, 0), rest), F.pad(mask, rest)
 
 
 def relative(

@@ -177,7 +177,7 @@ def phrase_heads(content: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
 
   Args:
     content: [B, N] bool.
-    count: P, slots; later runs are left out.
+    count: P, slots; later runs are left out. There may be more than tokens.
 
   Returns:
     head: [B, P] int32 token index, and mask: [B, P] bool.
@@ -186,9 +186,10 @@ def phrase_heads(content: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
   is_head = content & ~following
   order = -jnp.arange(content.shape[1])[None]
   score = jnp.where(is_head, order, -content.shape[1])
-  value, index = jax.lax.top_k(score, count)
+  value, index = jax.lax.top_k(score, min(count, content.shape[1]))
   mask = value > -content.shape[1]
-  return jnp.where(mask, index, 0), mask
+  rest = ((0, 0), (0, count - index.shape[1]))
+  return jnp.pad(jnp.where(mask, index, 0), rest), jnp.pad(mask, rest)
 
 
 def relative(

@@ -90,19 +90,12 @@ def _init(model: Slan, batch: Batch, key: jax.Array):
 
 
 def locate_prompt(
-  model: Slan,
-  call: Callable,
-  image: ImageState,
-  marks: Marks,
-  prompt: tuple[int, ...],
+  call: Callable, image: ImageState, marks: Marks, prompt: tuple[int, ...]
 ):
   """Regions for the prompt, and what the decoder looks at."""
-  row = [marks.cls, *prompt, marks.sep]
-  # A text must have room for as many phrases as the model reads.
-  padding = [marks.pad] * (model.cfg.word_map.phrases - len(row))
-  ids = jnp.array([row + padding] * image.v.shape[0], jnp.int32)
-  mask = jnp.broadcast_to(jnp.arange(ids.shape[1])[None] < len(row), ids.shape)
-  text = call(ids, mask, method="encode_text")
+  row = jnp.array([marks.cls, *prompt, marks.sep], jnp.int32)
+  ids = jnp.broadcast_to(row[None], (image.v.shape[0], row.size))
+  text = call(ids, jnp.ones(ids.shape, bool), method="encode_text")
   located = call(image, text, method="locate")
   return located, caption_memory(image, located.regions)
 
@@ -130,7 +123,7 @@ def _loss(
 
   def rows(pixels: jax.Array, ids: jax.Array, mask: jax.Array):
     image = call(pixels, method="encode_image")
-    located, memory = locate_prompt(model, call, image, marks, prompt)
+    located, memory = locate_prompt(call, image, marks, prompt)
     logits = call(ids, mask, *memory, method="generate")
     losses = language.token_losses(
       logits[:, :-1], ids[:, 1:], label_smoothing=options.smoothing
@@ -168,7 +161,7 @@ def _caption(
   """Captions of images [B, S, S, 3]; `seed`, an int, is for nucleus only."""
   call = functools.partial(model.apply, {"params": params["slan"]})
   states = call(image, method="encode_image")
-  _, memory = locate_prompt(model, call, states, marks, prompt)
+  _, memory = locate_prompt(call, states, marks, prompt)
   row = jnp.array([marks.cls, *prompt], jnp.int32)
   return decoding.write(
     model,

@@ -3,8 +3,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
 
 from slan_jax.models import word_map
+from slan_torch import word_map as twin
 from tests.models.small import small_config
 
 # a=6 small=7 red=8 circle=9 and=10 blue=11 square=12
@@ -19,6 +21,16 @@ def test_phrases_are_runs_of_content_words():
   head, mask = word_map.phrase_heads(content, 3)
   assert head[0, :2].tolist() == [4, 7]
   assert mask.tolist() == [[True, True, False]]
+
+
+def test_there_may_be_more_slots_than_tokens():
+  """As for the prompt of captions, in either framework."""
+  content = np.array([[False, True, False]])
+  ours = word_map.phrase_heads(jnp.asarray(content), 5)
+  theirs = twin.phrase_heads(torch.from_numpy(content), 5)
+  for head, mask in (ours, theirs):
+    assert head.tolist() == [[1, 0, 0, 0, 0]]
+    assert mask.tolist() == [[True, False, False, False, False]]
 
 
 def test_a_text_of_function_words_still_has_a_phrase():

@@ -16,7 +16,10 @@ MARKS = ("pad", "unk", "cls", "mask", "sep")
 WORDS = (5, 6, 7, 8)
 
 
-CFG = pair.config("scenes", model__text__vocab_size=9)
+# More phrases than the prompts have tokens.
+CFG = pair.config(
+  "scenes", model__text__vocab_size=9, model__word_map__phrases=6
+)
 
 
 @pytest.fixture(scope="module")
