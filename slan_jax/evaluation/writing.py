@@ -41,13 +41,19 @@ def write_captions(
   Returns:
     Tokens int32 [I,T] without the prompt, [PAD] from the end on, and mean log
     probabilities [I].
+
+  Raises:
+    ValueError: no image, or probabilities that are not finite.
   """
+  if count < 1:
+    raise ValueError("captioning: the split has no image")
   function = evaluator.jitted(predict["caption"])
   tokens, scores = [], []
   with evaluator.progress_bar("captions", batching) as bar:
     for rows, used in evaluator.batches(count, batching.size):
       batch = batching.place(np.asarray(images[rows]))
       found = evaluator.fetch(function(params, batch, np.int32(rows[0])))
+      _require_finite("captioning", found.score[:used])
       tokens.append(found.tokens[:used])
       scores.append(found.score[:used])
       bar.update(used)
@@ -74,7 +80,12 @@ def answer_questions(
 
   Returns:
     int32: rows of the list [Q], or tokens [Q,T] without a list.
+
+  Raises:
+    ValueError: no question, or probabilities that are not finite.
   """
+  if not len(questions.image):
+    raise ValueError("vqa: the split has no question")
   name = "answer" if answers is None else "rank"
   function = evaluator.paired(predict[name])
   rest = () if answers is None else answers
@@ -98,8 +109,17 @@ def answer_questions(
           questions.mask[some],
         )
         out = function(params, states, *batching.place(batch), *rest)
-        best = out.tokens if answers is None else out[0][:, 0]
-        for question, answer in zip(some[:used], evaluator.fetch(best)):
+        best, score = out if answers is None else (out[0][:, 0], out[1][:, 0])
+        best, score = evaluator.fetch((best, score))
+        _require_finite("vqa", score[:used])
+        for question, answer in zip(some[:used], best):
           found[int(question)] = answer
         bar.update(used)
   return np.stack([found[row] for row in range(len(questions.image))])
+
+
+def _require_finite(task: str, scores: np.ndarray) -> None:
+  if not np.isfinite(scores).all():
+    raise ValueError(
+      f"{task}: log probabilities are not finite; the model has diverged"
+    )

@@ -218,7 +218,13 @@ def detection_split(
       )
     )
   if not any(len(held.labels) for held in objects):
-    raise InputError(f"{directory}: split {split!r} has no object to find")
+    others, why = skipped["unknown class"], ""
+    if others:
+      why = (
+        f": its {others} objects are of none of the {len(classes.names)} "
+        f"classes asked for, such as {classes.names[0]!r}"
+      )
+    raise InputError(f"{directory}: split {split!r} has no object to find{why}")
   if len({*numbers}) < len(numbers):
     raise InputError(
       f"{directory}: two pictures of split {split!r} have the same number; "

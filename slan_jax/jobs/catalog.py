@@ -188,6 +188,12 @@ def training_evaluation(
   def evaluate(state: TrainState, step: int) -> float:
     params = state.ema if options.use_ema else state.params
     metrics = score(params, None)["metrics"]
+    if entry.decides not in metrics:  # at the first step: nothing is lost
+      raise ConfigError(
+        f"data.evaluation_split={setting.split!r} of {experiment.data.dir} has "
+        f"no {entry.decides}: its answers are secret; name another split, or "
+        "set evaluation.every_steps=0"
+      )
     log.evaluation(step, metrics)
     return metrics[entry.decides]
 

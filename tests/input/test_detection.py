@@ -174,8 +174,15 @@ def test_data_without_objects_is_an_error(tmp_path):
   directory = write_dataset(tmp_path, train=plain_records(1))
   with pytest.raises(InputError, match="no object of split 'train'"):
     read_classes(directory)
-  with pytest.raises(InputError, match="no object to find"):
+  with pytest.raises(InputError, match=r"no object to find$"):
     detection_split(directory, "train", evaluation_config(), classes=CLASSES)
+
+
+def test_classes_that_no_object_has_are_told(tmp_path):
+  directory, emus = made(tmp_path, scene()), Classes(("emu", "kiwi"), (1, 2))
+  told = "its 2 objects are of none of the 2 classes asked for, such as 'emu'"
+  with pytest.raises(InputError, match=told):
+    detection_split(directory, "train", evaluation_config(), classes=emus)
 
 
 def test_two_pictures_of_one_number_are_refused(tmp_path):

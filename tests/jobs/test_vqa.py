@@ -2,13 +2,15 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from slan_jax.input.parts import Question
 from slan_jax.input.questions import QuestionSplit
-from slan_jax.jobs import vqa
+from slan_jax.jobs import catalog, vqa
+from slan_jax.jobs.typed import ConfigError
 from tests.jobs.test_captioning import setting
 
 ASKED = [
@@ -82,3 +84,18 @@ def test_secret_answers_give_a_file_and_no_metrics(asked, tmp_path):
   found, _ = asked(tmp_path, mixed, ["red", "yes", "yes"])
   assert found["samples"]["questions_without_answer"] == 1
   assert "vqa_accuracy_colour" not in found["metrics"]
+
+
+def test_secret_answers_cannot_choose_a_checkpoint(
+  scenes, monkeypatch, tmp_path
+):
+  made = setting(scenes, {}, task="vqa")
+  entry = catalog.CATALOG["vqa"]._replace(
+    open_scorer=lambda setting: lambda params, output: {"metrics": {}}
+  )
+  monkeypatch.setitem(catalog.CATALOG, "vqa", entry)
+  evaluate = catalog.training_evaluation(
+    made.experiment, made.encoder, made.task, made.mesh, tmp_path, None
+  )
+  with pytest.raises(ConfigError, match=r"evaluation_split='val'.*are secret"):
+    evaluate(SimpleNamespace(params=None, ema=None), 0)
