@@ -11,17 +11,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data import prepare
 from slan_jax.input.loader import Loader
-from slan_jax.jobs import evaluate, train, workdir
+from slan_jax.jobs import catalog, train, workdir
+from slan_jax.jobs.evaluate import Request
 from tests.faults import program
 from tests.jobs.light import light_experiment, light_task
 
 ROOT = Path(__file__).parents[2]
 STEPS = 60  # far more than are taken until the signal comes
+# Each task, and the data set that it is scored on beside the scenes.
+MORE = {
+  "captioning": None,
+  "vqa": "scenes_vqa",
+  "nlvr2": "scenes_nlvr2",
+  "detection": None,
+  "video_retrieval": "scenes_clips",
+}
 CHANGES = {
   "total_steps": STEPS,
   "evaluation.every_steps": 0,
   "checkpoint.every_steps": 20,
+  "evaluation.batch_size": 6,  # the last batch of eight pictures is partial
+  "evaluation.pair_batch_size": 10,
+  "objective.lm": 1.0,  # captions are scored where they were trained
 }
 
 
@@ -114,19 +127,49 @@ def test_stopped_with_two_goes_on_with_one(
   )
 
 
-def test_two_score_as_one(alone, tmp_path):
+@pytest.fixture(scope="module")
+def sources(scenes, tmp_path_factory):
+  """The data of each task of MORE."""
+  made = {}
+  for task, name in MORE.items():
+    out = scenes if name is None else tmp_path_factory.mktemp("data") / name
+    sizes = ["--train-size", "8", "--val-size", "4", "--test-size", "8"]
+    if name:
+      given = [name, "--out", str(out), "--workers", "1", *sizes]
+      assert prepare.main(given) == 0
+    made[task] = str(out)
+  return made
+
+
+def test_two_score_as_one(alone, sources, tmp_path, monkeypatch):
+  """On every task; no batch of theirs is full, so padding would show."""
+  more = json.dumps(sources)
   run = two(
     "evaluate",
     f"--workdir={alone[0]}",
     "--task=retrieval",
-    f"--output={tmp_path / 'two'}",
+    f"--output={tmp_path / 'two' / 'retrieval'}",
+    MORE=more,
   )
   text, _ = run.communicate(timeout=180)
   assert run.returncode == 0, text
-  asked = json.loads((tmp_path / "two" / "request.json").read_text())
-  request = evaluate.Request(**asked | {"galleries": (4,)})
-  checkpoints = workdir.open_checkpoints(alone[0])
-  one = evaluate.evaluate(
-    workdir.read(alone[0]), checkpoints, request, tmp_path / "one"
+  path = tmp_path / "two" / "retrieval" / "request.json"
+  asked = Request(**json.loads(path.read_text()) | {"galleries": (4,)})
+  monkeypatch.setenv("MORE", more)
+  for task, entry in program.light_entries().items():
+    monkeypatch.setitem(catalog.CATALOG, task, entry)
+  for module in (program.caption_scores, program.caption_words):
+    monkeypatch.setattr(module, "java_path", lambda: None)
+  program.scoring_more(
+    workdir.read(alone[0]),
+    workdir.open_checkpoints(alone[0]),
+    asked,
+    tmp_path / "one" / "retrieval",
   )
-  assert json.loads((tmp_path / "two" / "metrics.json").read_text()) == one
+  for task in ("retrieval", *sources):
+    one, other = (
+      json.loads((tmp_path / count / task / "metrics.json").read_text())
+      for count in ("one", "two")
+    )
+    assert one == other and one["metrics"], task
+    assert (tmp_path / "two" / task / "report.html").is_file()

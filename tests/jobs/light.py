@@ -12,6 +12,7 @@ from configs import pretrain
 from slan_jax.input.text import TextEncoder
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.typed import to_dataclass
+from slan_jax.tasks.decoding import Text
 from slan_jax.tasks.pretrain import Batch, batch_spec
 from slan_jax.tasks.task import Task
 
@@ -77,7 +78,8 @@ def light_task(experiment: Experiment, encoder: TextEncoder) -> Task:
     }, {}
 
   def encode_image(params, image):
-    colour = jnp.mean(image.astype(jnp.float32), axis=(1, 2)) / 255
+    places = tuple(range(1, image.ndim - 1))  # of pictures and of clips
+    colour = jnp.mean(image.astype(jnp.float32), axis=places) / 255
     return colour @ params["image"]["kernel"]
 
   def encode_text(params, text, mask):
@@ -107,6 +109,35 @@ def light_task(experiment: Experiment, encoder: TextEncoder) -> Task:
       "map": jnp.broadcast_to(words[:, None, None], (rows, 4, 4, length)),
     }
 
+  def caption(params, image, seed):
+    total = jnp.sum(image.astype(jnp.int32), axis=(1, 2))
+    words = 5 + total % (experiment.model.text.vocab_size - 5)
+    return Text(words, jnp.zeros(len(image)))
+
+  def rank(params, images, text, mask, answers, answers_mask):
+    asked = images + encode_text(params, text, mask)
+    scores = asked @ encode_text(params, answers, answers_mask).T
+    order = jnp.argsort(-scores, axis=1)
+    return order, jnp.take_along_axis(scores, order, axis=1)
+
+  def decide(params, image, text, mask):
+    left, right = (encode_image(params, image[:, side]) for side in (0, 1))
+    return itm(params, left - right, encode_text(params, text, mask))
+
+  def detect(params, images, text, class_tokens):
+    x, y = jnp.meshgrid(jnp.arange(5.0) / 6, jnp.arange(5.0) / 6)
+    corner = jnp.stack([x.ravel(), y.ravel()], axis=1)
+    boxes = jnp.concatenate([corner, corner + 1 / 3], axis=1)
+    place = jnp.sum(jnp.sin(7.0 * corner), axis=1)[None, :, None]
+    kind = class_tokens @ jnp.cos(
+      jnp.arange(class_tokens.shape[1]) + text[0, 0]
+    )
+    look = images[:, :1, None] * kind[None, None] + place
+    return {
+      "boxes": jnp.broadcast_to(boxes, (len(images), *boxes.shape)),
+      "scores": jax.nn.sigmoid(look),
+    }
+
   def loss(params, ema, carry, batch, *, key, step, stage):
     images = encode_image(params, batch["image"])
     texts = encode_text(params, batch["text"], batch["text_mask"])
@@ -124,6 +155,10 @@ def light_task(experiment: Experiment, encoder: TextEncoder) -> Task:
       "itc": itc,
       "itm": itm,
       "ground": ground,
+      "caption": caption,
+      "rank": rank,
+      "decide": decide,
+      "detect": detect,
     },
     (),
   )
