@@ -45,6 +45,8 @@ EXTRAS = {
   "gcs": ["gcsfs>=2025.3"],
   "beam": ["apache-beam>=2.72,<3"],
   "test": [
+    "blitz-py>=0.5,<0.6",
+    "html5lib>=1.1",
     "hypothesis>=6.100",
     "pytest>=8.3",
     "pytest-xdist>=3.6",

@@ -1,16 +1,21 @@
 """Best and worst cases of an evaluation, kept beside its metrics.json."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from slan_jax.evaluation.files import save_arrays
 
 FILE = "cases.npz"
 SHOWN = 8  # best ones, and as many worst ones
+SIDE = 256  # pixels that pictures are reduced to, at most
+_NO_BOXES = np.zeros((0, 4))
 
 
 class Case(NamedTuple):
@@ -22,15 +27,20 @@ class Case(NamedTuple):
     lines: what the model said, and what is true, a line each.
     score: how good that is; higher is better.
     boxes: float [m,4] xyxy in [0,1] of the first picture.
-    labels: text of each box; the same text has the same colour everywhere.
+    labels: text of each box; the same text has the same colour everywhere on
+      the page.
+    truth: float [k,4], the annotated boxes, likewise.
+    truth_labels: text of each of these.
   """
 
   images: np.ndarray
   text: str
   lines: list[str]
   score: float
-  boxes: np.ndarray = np.zeros((0, 4))
+  boxes: np.ndarray = _NO_BOXES
   labels: Sequence[str] = ()
+  truth: np.ndarray = _NO_BOXES
+  truth_labels: Sequence[str] = ()
 
 
 def extremes(scores: Sequence[float], shown: int = SHOWN) -> list[int]:
@@ -61,15 +71,28 @@ def save_cases(
       "lines": list(case.lines),
       "score": float(case.score),
       "labels": list(case.labels),
-      "boxes": np.asarray(case.boxes, float).reshape(-1, 4).tolist(),
+      "boxes": _plain(case.boxes),
+      "truth_labels": list(case.truth_labels),
+      "truth": _plain(case.truth),
     }
     for case in cases
   ]
   arrays: dict[str, Any] = {
-    f"images{row}": np.asarray(case.images, np.uint8)
+    f"images{row}": np.stack([_reduced(image) for image in case.images])
     for row, case in enumerate(cases)
   }
   save_arrays(path / FILE, arrays | {"texts": np.array(json.dumps(texts))})
+
+
+def _plain(boxes: np.ndarray) -> list[list[float]]:
+  return np.asarray(boxes, float).reshape(-1, 4).tolist()
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+  """A picture whose sides are at most `SIDE`."""
+  picture = Image.fromarray(np.asarray(image, np.uint8))
+  picture.thumbnail((SIDE, SIDE))
+  return np.asarray(picture)
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -81,7 +104,7 @@ def read_cases(path: Path) -> list[Case]:
   if not (path / FILE).is_file():
     return []
   try:
-    with np.load(path / FILE) as arrays:
+    with np.load(io.BytesIO((path / FILE).read_bytes())) as arrays:
       texts = json.loads(str(arrays["texts"]))
       return [
         Case(
@@ -91,10 +114,14 @@ def read_cases(path: Path) -> list[Case]:
           score=text["score"],
           boxes=np.array(text["boxes"]).reshape(-1, 4),
           labels=text["labels"],
+          truth=np.array(text["truth"]).reshape(-1, 4),
+          truth_labels=text["truth_labels"],
         )
         for row, text in enumerate(texts)
       ]
-  except (OSError, ValueError, KeyError, TypeError) as error:
+  except (
+    OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile
+  ) as error:  # fmt: skip
     raise ValueError(
       f"{path / FILE} is damaged ({error}); score again with --force"
     ) from error

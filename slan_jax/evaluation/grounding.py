@@ -4,7 +4,7 @@ Axis letters: E examples (an image with one caption), P phrases, N tokens,
 L levels of the region adaptor, R regions, h and w cells of the map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ PROTOCOL = (
   "centre of the best region lies in a true box; upper: any kept region hits. "
   "Chance: the expected score of the same kept regions in random order."
 )
+# (row of the example, its row of `ground`, a record of each phrase with a box)
+Watch = Callable[[int, dict[str, np.ndarray], list[dict[str, float]]], None]
 
 
 class Examples(NamedTuple):
@@ -139,7 +141,12 @@ def phrase_answers(
 
 
 def evaluate_grounding(
-  predict: Predict, params: Tree, examples: Examples, *, batching: Batching
+  predict: Predict,
+  params: Tree,
+  examples: Examples,
+  *,
+  batching: Batching,
+  watch: Watch | None = None,
 ) -> dict[str, Any]:
   """Scores phrase grounding over a split.
 
@@ -148,6 +155,7 @@ def evaluate_grounding(
     params: their parameters.
     examples: the split.
     batching: how it is fed.
+    watch: told of every example as it is scored.
 
   Returns:
     task, protocol, score, samples, metrics and chance of the report.
@@ -158,9 +166,12 @@ def evaluate_grounding(
   phrases = []
   with evaluator.progress_bar("grounding", batching) as bar:
     for row, states in ground(predict, params, examples, batching):
-      phrases += score_example(
+      own = score_example(
         states, examples.phrase_tokens[row], examples.truths[row]
       )
+      if watch is not None:
+        watch(row, states, own)
+      phrases += own
       bar.update()
   metrics = phrase_recall.grounding_metrics(phrases)
   lengths = [

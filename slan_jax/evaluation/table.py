@@ -1,6 +1,6 @@
 """The closing table of a run: scores beside the untrained model and chance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -68,6 +68,32 @@ ROWS = {
     "mdr": "median rank of the right video (not percent)",
   },
 }
+
+# Task -> what its examples are told apart by, how the metrics of these kinds
+# begin, and the metric itself. A kind of grounding has a chance level.
+_KINDS = {
+  "detection": ("class, average precision at IoU .5", "ap50_", "ap50_"),
+  "vqa": ("kind of question, accuracy", "vqa_accuracy_", "vqa_accuracy_"),
+  "grounding": ("kind of phrase, R@1", "grounding_r1_random_", "grounding_r1_"),
+}
+
+
+def kinds(report: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+  """The metrics of a report that are those of one class or kind.
+
+  Args:
+    report: of `report.read_report`.
+
+  Returns:
+    What they are told apart by, and metric -> class or kind; none for tasks
+    that know no kinds.
+  """
+  heading, marks, metric = _KINDS.get(report["task"], ("", "", ""))
+  names = [
+    name for name in report["metrics"] if marks and name.startswith(marks)
+  ]
+  ends = [name.removeprefix(marks) for name in names]
+  return heading, {metric + end: end.replace("_", " ") for end in ends}
 
 
 def closing_table(reports: Sequence[dict[str, Any]]) -> Table:

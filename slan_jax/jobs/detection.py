@@ -5,12 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from slan_jax.evaluation import detection as evaluation
-from slan_jax.evaluation.box_ap import PROTOCOL, box_ap, coco_truth
+from slan_jax.evaluation.box_ap import (
+  PROTOCOL,
+  BoxReport,
+  box_ap,
+  coco_truth,
+)
+from slan_jax.evaluation.cases import Case, save_cases
+from slan_jax.evaluation.detection_cases import Finds, picture_score, surest
 from slan_jax.evaluation.result_file import detection_rows, write_detections
+from slan_jax.evaluation.task_report import Curve, save_curves
 from slan_jax.input.classes import Classes, read_classes
-from slan_jax.input.detection import ObjectMaker, detection_split
+from slan_jax.input.detection import (
+  DetectionSplit,
+  ObjectMaker,
+  detection_split,
+)
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.prompt import Prompts, Style, make_prompts
 from slan_jax.input.text import TextEncoder, load_encoder
@@ -21,6 +34,7 @@ from slan_jax.tasks.task import Task
 
 RESULTS = "detections.json"  # as COCO's server takes it
 CHANCE_SEED = 0
+CURVES = 24  # classes whose curve is kept, those with the most objects
 CHANCE = "Chance: the same boxes with random scores and classes."
 
 
@@ -75,13 +89,12 @@ def open_scorer(setting: Setting) -> Score:
       batching=setting.batching,
     )
     results = rows(found)
+    scored = box_ap(truth, results)
+    guess = box_ap(truth, rows(evaluation.shuffled(found, seed=CHANCE_SEED)))
     if output is not None and jax.process_index() == 0:
       write_detections(output / RESULTS, results)
-    scored = box_ap(truth, results)
-    by_class = {
-      f"ap50_{name}": of_class.ap50 for name, of_class in scored.classes.items()
-    }
-    guess = box_ap(truth, rows(evaluation.shuffled(found, seed=CHANCE_SEED)))
+      save_curves(output, _curves(scored))
+      _save_cases(output, split, found)
     return {
       "task": "detection",
       "protocol": f"{PROTOCOL} {CHANCE} Prompts: {len(prompts.texts)}.",
@@ -91,11 +104,53 @@ def open_scorer(setting: Setting) -> Score:
         "objects": len(truth["annotations"]),
         "classes": len(classes.names),
       },
-      "metrics": scored.metrics | by_class,
-      "chance": guess.metrics,
+      "metrics": scored.metrics | _by_class(scored),
+      "chance": guess.metrics | _by_class(guess),
     }
 
   return score
+
+
+def _by_class(scored: BoxReport) -> dict[str, float]:
+  return {f"ap50_{name}": own.ap50 for name, own in scored.classes.items()}
+
+
+def _curves(scored: BoxReport) -> list[Curve]:
+  """Of all classes at two thresholds, and of the largest classes."""
+  found = scored.curves
+  largest = sorted(scored.classes, key=lambda n: -scored.classes[n].objects)
+  named = {
+    "all classes, IoU .5": found.mean50,
+    "all classes, IoU .75": found.mean75,
+  } | {name: found.classes50[name] for name in largest[:CURVES]}
+  return [Curve(n, found.recall / 100, y / 100) for n, y in named.items()]
+
+
+def _save_cases(
+  output: Path, split: DetectionSplit, found: evaluation.Detections
+) -> None:
+  """Pictures with objects; those without one have nothing to be found."""
+  there = [n for n, held in enumerate(split.objects) if len(held.labels)]
+  truths = [Finds(*split.objects[number][:2]) for number in there]
+  finds = [Finds(found.boxes[n], found.labels[n]) for n in there]
+  scores = [picture_score(*pair) for pair in zip(finds, truths)]
+
+  def case(row: int) -> Case:
+    names, truth = split.classes.names, truths[row]
+    first = surest(finds[row], truth)
+    labels, true = ([names[n] for n in x.labels] for x in (first, truth))
+    return Case(
+      images=split.images[np.array([there[row]])],
+      text=", ".join(dict.fromkeys([*true, *labels])),
+      lines=[],
+      score=scores[row],
+      boxes=first.boxes,
+      labels=labels,
+      truth=truth.boxes,
+      truth_labels=true,
+    )
+
+  save_cases(output, scores, case)
 
 
 def _classes(experiment: Experiment) -> Classes:

@@ -10,7 +10,7 @@ from absl import flags
 from etils import epath
 from rich.console import Console
 
-from slan_jax.evaluation import report, table
+from slan_jax.evaluation import cases, report, table, task_report
 from slan_jax.evaluation.files import write_atomically
 from slan_jax.input.text import TextEncoder
 from slan_jax.interop.torch_predictions import predictions
@@ -31,6 +31,7 @@ from slan_jax.training.sharding import make_mesh
 from slan_jax.training.state import abstract_params, init_params
 
 REQUEST = "request.json"
+PAGE = "report.html"
 
 _TASK = common.define_task(SCORED)
 _CHECKPOINT = flags.DEFINE_string(
@@ -94,7 +95,7 @@ def _from_flags() -> int:
     found = evaluate(experiment, checkpoints, request, output)
   if jax.process_index() == 0:
     Console().print(table.closing_table([found]))
-    print(f"{output / 'metrics.json'}")
+    print(f"{output / 'metrics.json'}\n{output / PAGE}")
   return 0
 
 
@@ -150,7 +151,8 @@ def evaluate(
     experiment: of the run.
     checkpoints: of the run.
     request: what to score.
-    output: where metrics.json is written, with what the pictures need.
+    output: where metrics.json is written, with what the pictures need and a
+      page.
 
   Returns:
     The report of metrics.json.
@@ -159,6 +161,9 @@ def evaluate(
   experiment, encoder = read_tokenizer(experiment)
   own = make_task(experiment, encoder)
   mesh = make_mesh(evaluation_mesh(experiment))
+  if jax.process_index() == 0:  # of an earlier evaluation
+    for name in (REQUEST, cases.FILE, task_report.CURVES):
+      (output / name).unlink(missing_ok=True)
   part = "ema" if experiment.evaluation.use_ema else "params"
   like = abstract_params(own, mesh)
   task = scored_task(request.task, experiment, encoder, own)
@@ -193,8 +198,11 @@ def evaluate(
     untrained=untrained,
   )
   if jax.process_index() == 0:
-    (output / REQUEST).unlink(missing_ok=True)
     report.write_report(output / "metrics.json", found)
+    page = task_report.write_page(
+      f"{request.task}: {request.split}", [task_report.read_entry(output)]
+    )
+    write_atomically(output / PAGE, page.encode())
     text = json.dumps(_plain(request), indent=2) + "\n"
     write_atomically(output / REQUEST, text.encode())
   return found

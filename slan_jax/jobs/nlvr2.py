@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+from slan_jax.evaluation.cases import Case, save_cases
 from slan_jax.evaluation.nlvr2 import judge_statements
 from slan_jax.evaluation.nlvr_score import (
   PROTOCOL,
@@ -14,7 +16,7 @@ from slan_jax.evaluation.nlvr_score import (
 )
 from slan_jax.evaluation.result_file import write_judgements
 from slan_jax.input.maker import MakeMaker
-from slan_jax.input.pairs import PairMaker, pair_split
+from slan_jax.input.pairs import PairMaker, PairSplit, pair_split
 from slan_jax.input.text import TextEncoder
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.setting import Score, Setting, Tree
@@ -59,6 +61,8 @@ def open_scorer(setting: Setting) -> Score:
     if output is not None and jax.process_index() == 0:
       judged = dict(zip(split.ids, odds > 0, strict=True))
       write_judgements(output / RESULTS, judged)
+      right = np.where(split.labels == 1, odds, -odds)
+      save_cases(output, right, lambda row: _case(split, odds, right, row))
     return {
       "task": "nlvr2",
       "protocol": PROTOCOL,
@@ -69,3 +73,16 @@ def open_scorer(setting: Setting) -> Score:
     }
 
   return score
+
+
+def _case(
+  split: PairSplit, odds: np.ndarray, right: np.ndarray, row: int
+) -> Case:
+  """A pair, left and right; its score is the log odds of what is true."""
+  said, true = odds[row] > 0, split.labels[row] == 1
+  return Case(
+    images=np.stack([split.left[row], split.right[row]]),
+    text=split.statements[row].text,
+    lines=[f"judged {said}, log odds {odds[row]:.2f}", f"it is {true}"],
+    score=float(right[row]),
+  )

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+from slan_jax.evaluation.cases import save_cases
+from slan_jax.evaluation.retrieval_cases import search_case, searches
 from slan_jax.evaluation.retrieval_pictures import (
   retrieval_examples,
   save_examples,
@@ -16,7 +18,7 @@ QUERIES = 6  # examples kept for the pictures
 
 
 def open_scorer(setting: Setting) -> Score:
-  """Two-stage retrieval; leaves examples.npz for the pictures."""
+  """Two-stage retrieval; leaves examples.npz for the pictures, and cases."""
   scorer = Scorer(
     setting.experiment,
     setting.task,
@@ -37,6 +39,12 @@ def open_scorer(setting: Setting) -> Score:
         queries=QUERIES,
       )
       save_examples(output / "examples.npz", examples)
+      each = searches(found.gallery, found.text_to_image)
+      save_cases(
+        output,
+        1 / (1 + each.ranks),
+        lambda row: search_case(each, row, gallery.images, gallery.texts),
+      )
     return found.report
 
   return score

@@ -15,6 +15,7 @@ from slan_jax.evaluation.counterfactual import (
 )
 from slan_jax.evaluation.grounding import (
   Examples,
+  Watch,
   evaluate_grounding,
   take_snapshot,
 )
@@ -99,21 +100,26 @@ class Scorer:
       batching=self._batching,
     )
 
-  def grounding(self, params: Tree, *, counterfactuals: bool) -> dict[str, Any]:
+  def grounding(
+    self, params: Tree, *, counterfactuals: bool, watch: Watch | None = None
+  ) -> dict[str, Any]:
     """Phrase grounding; see `evaluate_grounding`.
 
     Args:
       params: to score.
       counterfactuals: whether to score counterfactual pairs as well, where the
         data has some; see `evaluate_counterfactuals`.
+      watch: told of every caption of `phrases` as it is scored.
 
     Raises:
       InputError: no phrase of the split has a box.
     """
-    split = self._phrases
+    split = self.phrases
     examples = phrase_examples(split, range(len(split.examples)))
     parts = self._predict, params
-    outcome = evaluate_grounding(*parts, examples, batching=self._batching)
+    outcome = evaluate_grounding(
+      *parts, examples, batching=self._batching, watch=watch
+    )
     if counterfactuals and self._pairs:
       found = evaluate_counterfactuals(
         *parts, self._pairs, batching=self._batching
@@ -138,12 +144,13 @@ class Scorer:
   def has_phrases(self) -> bool:
     """Whether some phrase of the split has a box."""
     try:
-      return bool(self._phrases.examples)
+      return bool(self.phrases.examples)
     except InputError:
       return False
 
   @functools.cached_property
-  def _phrases(self) -> GroundingSplit:
+  def phrases(self) -> GroundingSplit:
+    """Captions of the split whose phrases have boxes."""
     return self._grounding_split()
 
   @functools.cached_property
@@ -156,12 +163,12 @@ class Scorer:
     if not self.has_phrases:
       return word_examples(self.gallery, WATCHED)
     first: dict[str, int] = {}  # one caption of each image
-    for row, example in enumerate(self._phrases.examples):
+    for row, example in enumerate(self.phrases.examples):
       first.setdefault(example.id, row)
     rows = list(first.values())[:WATCHED]
-    chosen = [self._phrases.examples[row] for row in rows]
+    chosen = [self.phrases.examples[row] for row in rows]
     return (
-      phrase_examples(self._phrases, rows),
+      phrase_examples(self.phrases, rows),
       [example.caption for example in chosen],
       [[phrase.text for phrase in example.phrases] for example in chosen],
     )

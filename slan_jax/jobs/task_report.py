@@ -2,18 +2,18 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from slan_jax.evaluation.cases import read_cases
 from slan_jax.evaluation.files import write_atomically
-from slan_jax.evaluation.report import read_report
 from slan_jax.evaluation.table import closing_table
-from slan_jax.evaluation.task_report import Entry, read_curves, write_page
+from slan_jax.evaluation.task_report import (
+  METRICS,
+  Entry,
+  read_entry,
+  write_page,
+)
 from slan_jax.jobs import common
-
-METRICS = "metrics.json"
 
 
 def main() -> None:
@@ -65,12 +65,12 @@ def report(runs: Path, output: Path, *, scratch: Path | None = None) -> int:
 
 
 def _entry(path: Path, runs: Path, scratch: Path | None) -> Entry:
-  beside: dict[str, Any] | None = None
-  if scratch and (scratch / path.relative_to(runs)).is_file():
-    beside = read_report(scratch / path.relative_to(runs))
-  directory = path.parent
-  return Entry(
-    read_report(path), beside, read_cases(directory), read_curves(directory)
+  beside = scratch / path.relative_to(runs) if scratch else None
+  if beside is not None and not beside.is_file():
+    beside = None
+  run = path.relative_to(runs).parts[0]
+  return read_entry(
+    path.parent, run=run, scratch=beside.parent if beside else None
   )
 
 

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from slan_jax.evaluation.cases import save_cases
 from slan_jax.evaluation.retrieval import Texts, evaluate_retrieval
+from slan_jax.evaluation.retrieval_cases import search_case, searches
 from slan_jax.input.clips import clip_split
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.setting import Score, Setting, Tree
@@ -35,7 +39,6 @@ def open_scorer(setting: Setting) -> Score:
   )
 
   def score(params: Tree, output: Path | None) -> dict[str, Any]:
-    del output  # no files beside metrics.json
     found = evaluate_retrieval(
       setting.task.predict,
       params,
@@ -47,14 +50,21 @@ def open_scorer(setting: Setting) -> Score:
       first_stage=options.first_stage,
       score=options.score,
       batching=batching,
-    ).report
+    )
+    if output is not None and jax.process_index() == 0:
+      each = searches(found.gallery, found.text_to_image)
+      save_cases(
+        output,
+        1 / (1 + each.ranks),
+        lambda row: search_case(each, row, clips.images, clips.texts),
+      )
     told = (
       f"An image is a clip of {video.frames} frames, chosen {video.choice}: "
       "mean of their ITC, ITM over the regions of all; "
     )
-    return found | {
+    return found.report | {
       "task": "video_retrieval",
-      "protocol": told + found["protocol"],
+      "protocol": told + found.report["protocol"],
     }
 
   return score

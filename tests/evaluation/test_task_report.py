@@ -1,23 +1,23 @@
 """Cases that are kept, and the page that shows them."""
 
-import html.parser
-import re
-
 import numpy as np
 import pytest
+from PIL import ImageColor
 
 from slan_jax.evaluation import report
+from slan_jax.evaluation.case_gallery import colours
 from slan_jax.evaluation.cases import Case, extremes, read_cases, save_cases
+from slan_jax.evaluation.table import kinds
 from slan_jax.evaluation.task_report import (
   Curve,
   Entry,
-  colour,
   headline,
   read_curves,
   save_curves,
   write_page,
 )
 from slan_jax.jobs import task_report
+from tests.evaluation import browser
 
 FOUND = {
   "task": "vqa",
@@ -47,7 +47,8 @@ def test_cases_come_back(tmp_path):
   boxes = [[0.0, 0.25, 0.5, 1.0]]
 
   def make(row):
-    return Case(picture(count=2), f"the ring {row}", ["yes"], row, boxes, ["r"])
+    shown = picture(count=2, side=4 if row else 600)
+    return Case(shown, f"the {row}", ["yes"], row, boxes, ["r"], boxes, ["t"])
 
   save_cases(tmp_path, range(40), make)
   cases = read_cases(tmp_path)
@@ -57,53 +58,115 @@ def test_cases_come_back(tmp_path):
   ]
   assert cases[0].images.shape == (2, 4, 4, 3) and cases[0].lines == ["yes"]
   np.testing.assert_array_equal(cases[0].boxes, boxes)
+  np.testing.assert_array_equal(cases[0].truth, boxes)
+  assert cases[0].labels == ["r"] and cases[0].truth_labels == ["t"]
+  assert cases[-1].images.shape == (2, 256, 256, 3)  # reduced
   (tmp_path / "cases.npz").write_bytes(b"PK")
   with pytest.raises(ValueError, match=r"cases\.npz is damaged"):
     read_cases(tmp_path)
 
 
-class Tags(html.parser.HTMLParser):
-  """Start tags and their attributes; every opened tag must close."""
-
-  def __init__(self):
-    super().__init__()
-    self.seen, self.open = [], []
-
-  def handle_starttag(self, tag, attributes):
-    self.seen.append((tag, dict(attributes)))
-    if tag not in ("meta", "image", "polyline"):
-      self.open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
+RING = (10, 200, 30)  # a colour that nothing else on the page has
+HUES = colours(["string", "<ring>"])  # annotated ones first
 
 
-def test_the_page_is_whole_and_needs_no_other_file():
+def entries():
+  """Two runs of one task, of which one has cases and a curve."""
   cases = [
     Case(
-      picture(), "a <ring> here", ["red"], 1.0, [[0, 0.5, 1, 1]], ["<ring>"]
+      np.full((1, 4, 4, 3), RING, np.uint8),
+      "a <ring> on a string",
+      ["red, no <ring>"],
+      1.0,
+      [[0, 0.5, 1, 1]],
+      ["<ring>"],
+      [[0, 0, 1, 0.5]],
+      ["string"],
     ),
-    Case(picture(count=3), "which?", ["two & three"], 0.0),
+    Case(picture(side=200, count=3), "which?", ["two & three"], 0.0),
   ]
   curve = Curve("circle", [0.0, 1.0], [1.0, 0.25])
   scratch = FOUND | {"metrics": {"vqa_accuracy": 33.25}}
-  page = write_page("All", [Entry(FOUND, scratch, cases, [curve])])
-  tags = Tags()
-  tags.feed(page.replace("/>", ">").replace("</image>", ""))
-  links = [a["href"] for _, a in tags.seen if "href" in a]
-  assert links.count("#vqa") == 1 and len(links) == 5
-  assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
-  (box,) = [a for tag, a in tags.seen if tag == "rect"]
-  assert (box["x"], box["y"], box["width"], box["height"]) == (
-    "0.0", "2.0", "4.0", "2.0",
-  )  # fmt: skip
-  word = f'<span style="color:{colour("<ring>")}">&lt;ring&gt;</span>'
-  assert f"a {word} here" in page and box["stroke"] == colour("<ring>")
-  assert 'points="0.000,0.000 1.000,0.750"' in page
+  return [Entry(FOUND, "", scratch, cases, [curve]), Entry(FOUND, "other")]
+
+
+def test_the_page_is_valid_and_needs_no_other_file():
+  page = write_page("All", entries())
+  tree = browser.parse(page)
+  sizes = [browser.picture_of(x.attrib["src"]).size for x in tree.iter("img")]
+  assert sizes == [(4, 4), (200, 200), (200, 200), (200, 200)]
+  rows = [x for x in tree.iter("tr") if (x[0].text or "") == "VQA accuracy"]
+  told = [[cell.text for cell in row[1:]] for row in rows]
+  assert told == [
+    ["61.2", "33.2", "12.5", "30.0"],
+    ["61.2", "-", "12.5", "30.0"],
+  ]
+  kinds = [x for x in tree.iter("tr") if (x[0].text or "") == "colour"]
+  assert [cell.text for cell in kinds[0][1:]] == ["70.0", "-", "-", "-"]
   assert "Ten people &amp; one &lt;model&gt;." in page
-  row = re.search(r"VQA accuracy</td>(.*?)</tr>", page)[1]
-  assert re.findall(r"<td>(.*?)</td>", row) == ["61.2", "33.2", "12.5", "30.0"]
   assert "1 further metrics" in page and "Worst cases" in page
+  assert [x.text for x in tree.iter("h2")] == ["vqa", "vqa (other)"]
+
+
+def test_words_have_the_colour_of_their_boxes():
+  page = write_page("All", entries())
+  word = f'<span style="color:{HUES["<ring>"]}">&lt;ring&gt;</span>'
+  other = f'<span style="color:{HUES["string"]}">string</span>'
+  assert f"a {word} on a {other}" in page and f"red, no {word}" in page
+  boxes = [x.attrib for x in browser.parse(page).iter() if "title" in x.attrib]
+  assert boxes == [
+    {
+      "class": f"box {kind}",
+      "title": label,
+      "style": f"left:0.0%;top:{top};width:100.0%;height:50.0%;"
+      f"border-color:{HUES[label]}",
+    }
+    for kind, label, top in (
+      ("true", "string", "0.0%"), ("found", "<ring>", "50.0%")
+    )
+  ]  # fmt: skip
+  assert 'points="0.0,0.0 260.0,150.0"' in page
+
+
+def test_neighbours_differ_in_colour():
+  found = colours(["a", "b", "a", "c"])
+  assert [*found] == ["a", "b", "c"]
+  hues = [int(hue[4:].split(",")[0]) for hue in found.values()]
+  assert hues == [0, 138, 275]
+
+
+def test_a_browser_draws_pictures_boxes_and_curves():
+  drawn = browser.draw(write_page("All", entries())).astype(np.int16)
+
+  def pixels(hue):
+    return (np.abs(drawn - np.int16(hue)).max(axis=-1) <= 3).sum()
+
+  assert pixels(RING) > 0.8 * 180**2
+  assert pixels((200, 200, 200)) > 3 * 0.9 * 87**2
+  for hue in (*HUES.values(), "#1c7ed6"):
+    assert pixels(ImageColor.getrgb(hue)) > 100, hue
+
+
+def test_many_classes_are_folded():
+  metrics = {"ap": 1.0} | {f"ap50_class {n}": float(n) for n in range(1_200)}
+  detection = FOUND | {"task": "detection", "metrics": metrics}
+  page = write_page("All", [Entry(detection)])
+  tree = browser.parse(page)
+  (folded,) = tree.iter("details")
+  assert folded[0].text == "1200 classes"
+  assert [x[0].text for x in folded.iter("tr")][:2] == [
+    "class, average precision at IoU .5", "class 0",
+  ]  # fmt: skip
+
+
+def test_kinds_of_phrases_stand_beside_chance():
+  metrics = {
+    "grounding_r1": 9.0, "grounding_r1_random": 3.0, "grounding_r1_level0": 1.0,
+    "grounding_r1_small": 5.0, "grounding_r1_random_small": 2.0,
+  }  # fmt: skip
+  heading, found = kinds({"task": "grounding", "metrics": metrics})
+  assert found == {"grounding_r1_small": "small"} and "R@1" in heading
+  assert kinds({"task": "nlvr2", "metrics": {"accuracy": 1.0}})[1] == {}
 
 
 def test_the_headline_is_the_first_row_that_was_measured():

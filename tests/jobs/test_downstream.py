@@ -13,6 +13,8 @@ import pytest
 from configs import finetune
 from data import prepare
 from slan_jax.evaluation import report
+from slan_jax.evaluation.cases import read_cases
+from slan_jax.evaluation.task_report import read_curves
 from slan_jax.input.detection import detection_split
 from slan_jax.input.errors import InputError
 from slan_jax.input.loader import Loader
@@ -130,6 +132,15 @@ def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
   assert found["samples"] | {"objects": 0} == {
     "images": 8, "objects": 0, "classes": 6
   }  # fmt: skip
+  assert found["chance"]["ap50_star"] < 90
+  cases, curves = read_cases(tmp_path), read_curves(tmp_path)
+  assert len(cases) == 8 and {case.score for case in cases} == {1.0}
+  for case in cases:
+    np.testing.assert_allclose(case.boxes, case.truth)
+    assert case.labels == case.truth_labels
+    assert case.text == ", ".join(dict.fromkeys(case.labels))
+  assert len(curves) == 2 + len(split.classes.names)
+  assert curves[0].y == pytest.approx([1.0] * 101)
 
 
 def test_a_class_list_may_be_given_and_is_checked(sources):
@@ -156,9 +167,13 @@ def test_a_coin_that_always_falls_true(sources, tmp_path):
   assert found["chance"] == {"accuracy": 50.0, "consistency": 6.25}
   lines = (tmp_path / nlvr2.RESULTS).read_text().splitlines()
   assert len(lines) == 8 and all(line.endswith(",True") for line in lines)
+  best, *_, worst = read_cases(tmp_path)
+  assert best.lines[1] == "it is True" and worst.lines[1] == "it is False"
+  assert best.score > 0 > worst.score == -best.score
+  assert best.images.shape == (2, 64, 64, 3) and best.text
 
 
-def test_clips_are_searched(sources):
+def test_clips_are_searched(sources, tmp_path):
   seen = []
 
   def encode_image(params, clips):
@@ -178,7 +193,9 @@ def test_clips_are_searched(sources):
     "itm": lambda params, clips, texts: jnp.sum(clips * texts, axis=1),
   }
   setting = setting_of("retrieval", sources["video"], predict)
-  found = complete(video_retrieval.open_scorer(setting)({}, None))
+  found = complete(video_retrieval.open_scorer(setting)({}, tmp_path))
   assert found["task"] == "video_retrieval" and "2 frames" in found["protocol"]
   assert found["samples"]["images"] == 8 and "mdr" in found["metrics"]
+  cases = read_cases(tmp_path)  # two frames of the right clip and the best
+  assert [case.images.shape for case in cases] == [(4, 64, 64, 3)] * 8
   assert seen == [(2, 2, 64, 64, 3)]  # 4 pictures a batch are 2 clips of 2

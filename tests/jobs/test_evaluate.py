@@ -4,8 +4,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from slan_jax.evaluation.cases import read_cases
+from slan_jax.evaluation.overlap import box_iou
 from slan_jax.jobs import evaluate, report, train, workdir
 from slan_jax.jobs.evaluate import Request
 from slan_jax.jobs.workdir import WorkdirError
@@ -55,6 +58,10 @@ def test_retrieval_and_grounding_and_report(run, capsys):
   assert set(found["untrained"]) == set(found["metrics"])
   assert found["untrained"] != found["metrics"]
   assert (output / "examples.npz").exists()
+  assert [1 / case.score for case in read_cases(output)] == sorted(
+    1 / case.score for case in read_cases(output)
+  )
+  assert "test" in (output / "report.html").read_text()
 
   assert evaluate.reuse(output, wanted) == found
   assert evaluate.reuse(output, request(run, step=3)) is None
@@ -72,6 +79,16 @@ def test_retrieval_and_grounding_and_report(run, capsys):
     assert 0 <= metrics[name] <= 100 and name in chance
   assert "Counterfactual:" in found["protocol"]
   assert "counterfactual" not in (run / "evaluations.jsonl").read_text()
+  best, *_, worst = read_cases(run / "eval" / "grounding")
+  assert best.score > worst.score
+  for case in (best, worst):
+    assert all(label in case.text for label in case.labels)
+    assert len(case.boxes) == len(case.labels)
+    assert case.truth_labels == case.labels  # one box each
+    own = [
+      box_iou(box, true[None])[0] for box, true in zip(case.boxes, case.truth)
+    ]
+    assert case.score == pytest.approx(np.mean(own))
 
   capsys.readouterr()
   assert report.report(run) == 0
