@@ -77,7 +77,6 @@ def grounding_split(
   config: EvaluationConfig,
   *,
   limit: int | None = None,
-  captions: str = "all",
 ) -> GroundingSplit:
   """Reads the captions whose phrases have boxes.
 
@@ -86,7 +85,6 @@ def grounding_split(
     split: Name of the split.
     config: Sizes.
     limit: Records at most, the first ones; None = every one.
-    captions: "all" or only the "first" of each picture.
 
   Returns:
     The examples. Phrases without a box are left out and counted.
@@ -106,9 +104,8 @@ def grounding_split(
     except BadRecord as error:
       skipped[str(error)] += 1
       continue
-    spoken = record.captions[:1] if captions == "first" else record.captions
     before = len(examples)
-    for place, caption in enumerate(spoken):
+    for place, caption in enumerate(record.captions):
       named = [phrase for phrase in phrases if phrase.caption == place]
       boxed = [phrase for phrase in named if len(phrase.boxes)]
       skipped["phrase without box"] += len(named) - len(boxed)

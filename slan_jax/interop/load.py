@@ -31,54 +31,6 @@ _INNER = ("model", "state_dict", "model_state_dict")
 _HEADS = ("num_attention_heads", "encoder_attention_heads")
 
 
-def load_bert(
-  path: str | Path, template_params: Any, *, heads: int | None = None
-) -> Any:
-  """BERT encoder weights: `load(path, "bert", ...)`."""
-  return load(path, "bert", template_params, heads=heads)
-
-
-def load_backbone(
-  path: str | Path,
-  kind: str,
-  template_params: Any,
-  *,
-  heads: int | None = None,
-  resize_positions: bool = False,
-) -> Any:
-  """Vision weights: `load(path, kind, ...)` of kind "vit" or "resnet".
-
-  Args:
-    path: as `load`.
-    kind: "vit" or "resnet"; a file of DETR also holds a "resnet".
-    template_params: parameters of the backbone.
-    heads: attention heads of the model.
-    resize_positions: resize a position table of another image size.
-
-  Returns:
-    New parameters.
-
-  Raises:
-    LoadError: as `load`.
-  """
-  if kind not in ("vit", "resnet"):
-    raise LoadError(f'backbone kind {kind!r}: choose "vit" or "resnet"')
-  return load(
-    path,
-    kind,
-    template_params,
-    heads=heads,
-    resize_positions=resize_positions,
-  )
-
-
-def load_detr(
-  path: str | Path, template_params: Any, *, heads: int | None = None
-) -> Any:
-  """Detector weights; the saliency head, which DETR lacks, stays as it is."""
-  return load(path, "detr", template_params, heads=heads)
-
-
 def load(
   path: str | Path,
   kind: str,

@@ -33,16 +33,11 @@ def predictions(
   import slan_torch  # noqa: F401  before any work
 
   twin = _Twin(model, token_ids)
-  names = {
-    "encode_image": "encode_image",
-    "encode_text": "encode_text",
-    "itc": "itc",
-    "itm": "itm",
-    "ground": "ground",
-  }
+  names = ("encode_image", "encode_text", "itc", "itm", "ground")
+  methods = {name: name for name in names}
   if model.word_map.enabled:
-    names["phrase"] = "phrase_similarity"
-  return {name: _Eager(twin, method) for name, method in names.items()}
+    methods["phrase"] = "phrase_similarity"
+  return {name: _Eager(twin, method) for name, method in methods.items()}
 
 
 class _Twin:

@@ -1,6 +1,6 @@
-"""Sine codes of positions: of a sequence, of points and of a map's cells.
+"""Sine codes of positions: of points and of a map's cells.
 
-Axis letters: B batch, N tokens, H W map sides, D width. All in float32.
+Axis letters: B batch, H W map sides, D width. All in float32.
 """
 
 import functools
@@ -33,12 +33,6 @@ def sine_position(
     _sine, width=width // 2, scale=2 * math.pi, temperature=temperature
   )
   return jnp.concatenate([code(y), code(x)], axis=-1)
-
-
-def sine_position_1d(length: int, width: int) -> jax.Array:
-  """The transformer's sine code of positions 0, 1, ...: [N, D] float32."""
-  position = jnp.arange(length, dtype=jnp.float32)
-  return _sine(position, width, scale=1.0, temperature=10_000.0)
 
 
 def sine_position_2d(

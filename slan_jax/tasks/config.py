@@ -1,4 +1,4 @@
-"""Switches of the pre-training task, as frozen dataclasses.
+"""Switches of the tasks, as frozen dataclasses.
 
 No field has a default: every value, with its meaning, stands once in
 `configs/base.py`.

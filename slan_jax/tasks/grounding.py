@@ -198,7 +198,7 @@ def _by_words(
   """Scores a word by its cosine with the region pooled after each level."""
   words = l2_normalize(located.words)
   return {
-    "scores": region_tokens.word_cosines(model, images, texts, located),
+    "scores": region_tokens.word_cosines(model, images, located),
     "token_weight": inner_tokens(texts.mask).astype(jnp.float32),
     "map": jnp.einsum(
       "bhwd,bnd->bhwn", l2_normalize(images.pyramid[-1]), words

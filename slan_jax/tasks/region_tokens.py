@@ -36,7 +36,7 @@ def token_cosines(
     word map the last word of each phrase, else all but marks.
   """
   if texts.phrases is None:
-    return word_cosines(model, images, texts, located), inner_tokens(texts.mask)
+    return word_cosines(model, images, located), inner_tokens(texts.mask)
   place = phrase_places(texts)
   raw, _ = call(images, texts, method="phrase_maps")
   cosines = _pooled(raw, located.boxes, model.cfg.adaptor.roi_size)
@@ -51,7 +51,7 @@ def phrase_places(texts: TextState) -> jax.Array:
 
 
 def word_cosines(
-  model: Slan, images: ImageState, texts: TextState, located: Located
+  model: Slan, images: ImageState, located: Located
 ) -> jax.Array:
   """Cosine of words with the region pooled after each level: [B, L+1, R, N]."""
   words = l2_normalize(located.words)

@@ -41,7 +41,7 @@ class Mesh:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-  """When to save, how many to keep, and by which score the best is kept."""
+  """Steps between saves, and how many are kept beside the best."""
 
   every_steps: int
   keep: int

@@ -36,8 +36,8 @@ def hub(folder: Path, tensors=None, **config) -> Path:
 
 def test_directory_and_file(tmp_path: Path):
   path = hub(tmp_path)
-  assert same(load.load_bert(path, PARAMS))
-  assert same(load.load_bert(str(path / "model.safetensors"), PARAMS))
+  assert same(load.load(path, "bert", PARAMS))
+  assert same(load.load(str(path / "model.safetensors"), "bert", PARAMS))
 
 
 def test_prefixes_heads_and_integers_are_passed_over(tmp_path: Path):
@@ -46,7 +46,7 @@ def test_prefixes_heads_and_integers_are_passed_over(tmp_path: Path):
   tensors["bert.embeddings.position_ids"] = np.arange(6)
   tensors["bert.pooler.dense.weight"] = np.zeros((16, 16), np.float32)
   tensors["classifier.weight"] = np.zeros((2, 16), np.float32)
-  assert same(load.load_bert(hub(tmp_path, tensors), PARAMS))
+  assert same(load.load(hub(tmp_path, tensors), "bert", PARAMS))
 
 
 def test_files_in_parts(tmp_path: Path):
@@ -60,17 +60,17 @@ def test_files_in_parts(tmp_path: Path):
     index |= {key: name for key, _ in some}
   text = json.dumps({"weight_map": index})
   (tmp_path / "model.safetensors.index.json").write_text(text)
-  assert same(load.load_bert(tmp_path, PARAMS))
+  assert same(load.load(tmp_path, "bert", PARAMS))
   (tmp_path / "b.safetensors").unlink()
   with pytest.raises(LoadError, match=r"b\.safetensors"):
-    load.load_bert(tmp_path, PARAMS)
+    load.load(tmp_path, "bert", PARAMS)
 
 
 @pytest.mark.parametrize("inner", [None, "model", "state_dict"])
 def test_torch_state_dict(tmp_path: Path, inner: str | None):
   state = {name: torch.tensor(array) for name, array in TENSORS.items()}
   torch.save({inner: state} if inner else state, tmp_path / "weights.pth")
-  assert same(load.load_bert(tmp_path / "weights.pth", PARAMS))
+  assert same(load.load(tmp_path / "weights.pth", "bert", PARAMS))
 
 
 def test_bfloat16_file(tmp_path: Path):
@@ -79,7 +79,7 @@ def test_bfloat16_file(tmp_path: Path):
 
   state = {name: torch.tensor(a).bfloat16() for name, a in TENSORS.items()}
   safetensors.torch.save_file(state, tmp_path / "half.safetensors")
-  params = load.load_bert(tmp_path / "half.safetensors", PARAMS)
+  params = load.load(tmp_path / "half.safetensors", "bert", PARAMS)
   ours = params["embeddings"]["word"]
   assert ours.dtype == np.float32
   expected = PARAMS["embeddings"]["word"].astype(ml_dtypes.bfloat16)
@@ -94,7 +94,7 @@ def test_all_faults_are_listed_with_both_shapes(tmp_path: Path):
   tensors["embeddings.word_embeddings.weight"] = np.zeros((30, 16), np.float32)
   tensors["embeddings.LayerNorm.bias"] = np.full(16, np.nan, np.float32)
   with pytest.raises(LoadError) as error:
-    load.load_bert(hub(tmp_path, tensors), PARAMS)
+    load.load(hub(tmp_path, tensors), "bert", PARAMS)
   lines = [line.strip() for line in str(error.value).splitlines()]
   assert str(tmp_path) in lines[0]
   expected = [
@@ -114,7 +114,7 @@ def test_all_faults_are_listed_with_both_shapes(tmp_path: Path):
 def test_long_lists_are_cut(tmp_path: Path):
   some = dict(list(TENSORS.items())[:1])
   with pytest.raises(LoadError, match=r"\.\.\. and \d+ more"):
-    load.load_bert(hub(tmp_path, some), PARAMS)
+    load.load(hub(tmp_path, some), "bert", PARAMS)
 
 
 @pytest.mark.parametrize(
@@ -127,15 +127,13 @@ def test_long_lists_are_cut(tmp_path: Path):
 )
 def test_config_that_shapes_would_not_betray(tmp_path, config, reason):
   with pytest.raises(LoadError, match=reason):
-    load.load_bert(hub(tmp_path, **config), PARAMS, heads=2)
+    load.load(hub(tmp_path, **config), "bert", PARAMS, heads=2)
 
 
 def test_other_architecture(tmp_path: Path):
   path = hub(tmp_path)
   with pytest.raises(LoadError, match="no array has a name of this arch"):
-    load.load_detr(path / "model.safetensors", filled("detr"))
-  with pytest.raises(LoadError, match='choose "vit" or "resnet"'):
-    load.load_backbone(path, "bert", PARAMS)
+    load.load(path / "model.safetensors", "detr", filled("detr"))
 
 
 def test_position_table_of_another_size(tmp_path: Path):
@@ -146,8 +144,8 @@ def test_position_table_of_another_size(tmp_path: Path):
   safetensors.numpy.save_file(tensors, tmp_path / "vit.safetensors")
   path = tmp_path / "vit.safetensors"
   with pytest.raises(LoadError, match="ask for resizing"):
-    load.load_backbone(path, "vit", params)
-  loaded = load.load_backbone(path, "vit", params, resize_positions=True)
+    load.load(path, "vit", params)
+  loaded = load.load(path, "vit", params, resize_positions=True)
   np.testing.assert_allclose(loaded["position"], np.ones((17, 16)), rtol=1e-6)
 
 
@@ -158,7 +156,7 @@ def test_batch_norm_file_for_a_group_norm_model(tmp_path: Path):
   safetensors.numpy.save_file(tensors, path)
   del params["stem"]["norm"]["mean"], params["stem"]["norm"]["var"]
   with pytest.raises(LoadError, match="norm=frozen_batch"):
-    load.load_backbone(path, "resnet", params)
+    load.load(path, "resnet", params)
 
 
 def test_backbone_inside_a_file_of_detr(tmp_path: Path):
@@ -171,11 +169,11 @@ def test_backbone_inside_a_file_of_detr(tmp_path: Path):
   both |= {"class_embed.bias": np.zeros(92, np.float32)}
   path = tmp_path / "detr.safetensors"
   safetensors.numpy.save_file(both, path)
-  loaded = load.load_backbone(path, "resnet", params)
+  loaded = load.load(path, "resnet", params)
   np.testing.assert_array_equal(
     loaded["stem"]["norm"]["var"], body["bn1.running_var"]
   )
-  assert load.load_detr(path, head)["saliency"] == head["saliency"]
+  assert load.load(path, "detr", head)["saliency"] == head["saliency"]
 
 
 class Payload:
@@ -194,7 +192,7 @@ def test_pickle_with_code_is_refused_and_not_run(tmp_path: Path):
   (tmp_path / "raw.bin").write_bytes(pickle.dumps(Payload(trap)))
   for name in ("evil.pt", "raw.bin"):
     with pytest.raises(LoadError, match="could run code"):
-      load.load_bert(tmp_path / name, PARAMS)
+      load.load(tmp_path / name, "bert", PARAMS)
   assert not trap.exists()
 
 
@@ -203,19 +201,19 @@ def test_truncated_files(tmp_path: Path, keep: int):
   path = hub(tmp_path) / "model.safetensors"
   path.write_bytes(path.read_bytes()[:keep])
   with pytest.raises(LoadError, match="damaged or truncated"):
-    load.load_bert(tmp_path, PARAMS)
+    load.load(tmp_path, "bert", PARAMS)
   torch.save({"x": torch.zeros(100)}, tmp_path / "x.pt")
   whole = (tmp_path / "x.pt").read_bytes()
   (tmp_path / "x.pt").write_bytes(whole[:keep])
   with pytest.raises(LoadError, match=r"damaged|refused"):
-    load.load_bert(tmp_path / "x.pt", PARAMS)
+    load.load(tmp_path / "x.pt", "bert", PARAMS)
 
 
 def test_nothing_there(tmp_path: Path):
   with pytest.raises(LoadError, match="no such file"):
-    load.load_bert(tmp_path / "nowhere", PARAMS)
+    load.load(tmp_path / "nowhere", "bert", PARAMS)
   with pytest.raises(LoadError, match=r"holds none of model\.safetensors"):
-    load.load_bert(tmp_path, PARAMS)
+    load.load(tmp_path, "bert", PARAMS)
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(LoadError, match="not readable as JSON"):
-    load.load_bert(tmp_path, PARAMS)
+    load.load(tmp_path, "bert", PARAMS)

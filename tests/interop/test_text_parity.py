@@ -44,7 +44,7 @@ def test_bert_encoder_and_language_head(tmp_path: Path):
   model.save_pretrained(tmp_path)
   ids, mask = ids_and_mask()
   encoder = bert.BertEncoder(TEXT, WIDTH, jnp.float32, "none")
-  params = load.load_bert(tmp_path, parameters(encoder, ids, mask), heads=4)
+  params = load.load(tmp_path, "bert", parameters(encoder, ids, mask), heads=4)
   head = bert.LanguageHead(jnp.float32)
   table = params["embeddings"]["word"]
   like = parameters(head, jnp.zeros((1, WIDTH)), table)
@@ -119,7 +119,7 @@ def test_published_sentence_encoder():
   ids, mask = batch["input_ids"], batch["attention_mask"].astype(bool)
   text = config.Text(30522, 6, 12, 1536, 512, ())
   encoder = bert.BertEncoder(text, 384, jnp.float32, "none")
-  params = load.load_bert(path, parameters(encoder, ids, mask), heads=12)
+  params = load.load(path, "bert", parameters(encoder, ids, mask), heads=12)
   ours = run(encoder, params, ids, mask)
   model = transformers.BertModel.from_pretrained(path).eval()
   theirs = model(torch.tensor(ids), attention_mask=torch.tensor(mask))

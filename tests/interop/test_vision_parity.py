@@ -47,9 +47,7 @@ def test_vit(tmp_path: Path):
   model.save_pretrained(tmp_path)
   pixels = images(32)
   module = vit.Vit(VIT, 32, jnp.float32, "none")
-  params = load.load_backbone(
-    tmp_path, "vit", parameters(module, pixels), heads=4
-  )
+  params = load.load(tmp_path, "vit", parameters(module, pixels), heads=4)
   maps = run(module, params, pixels)
   theirs = model(nchw(pixels)).last_hidden_state[:, 1:]
   close(maps[8].reshape(2, 16, WIDTH), theirs)
@@ -63,7 +61,7 @@ def test_vit_at_another_size(tmp_path: Path, when: str):
   pixels = images(56)
   own_size = 56 if when == "at loading" else 32
   module = vit.Vit(VIT, own_size, jnp.float32, "none")
-  params = load.load_backbone(
+  params = load.load(
     tmp_path / "vit.pt",
     "vit",
     parameters(module, pixels),
@@ -91,7 +89,7 @@ def test_resnet(tmp_path: Path):
   model.save_pretrained(tmp_path)
   pixels = images(64)
   module = resnet.ResNet(RESNET, jnp.float32)
-  params = load.load_backbone(tmp_path, "resnet", parameters(module, pixels))
+  params = load.load(tmp_path, "resnet", parameters(module, pixels))
   maps = run(module, params, pixels)
   theirs = model(nchw(pixels), output_hidden_states=True).hidden_states
   assert sorted(maps) == [2, 4, 8, 16]
@@ -125,11 +123,11 @@ def test_detr_with_its_backbone(tmp_path: Path):
   model.save_pretrained(tmp_path)
   pixels = images(64)
   body = resnet.ResNet(RESNET, jnp.float32)
-  body_params = load.load_backbone(tmp_path, "resnet", parameters(body, pixels))
+  body_params = load.load(tmp_path, "resnet", parameters(body, pixels))
   v = run(body, body_params, pixels)[16]
   head = detector.Detector(DETECTOR, jnp.float32, "none")
   template = jax.jit(head.init)(jax.random.key(0), v)["params"]
-  params = load.load_detr(tmp_path, template, heads=4)
+  params = load.load(tmp_path, "detr", template, heads=4)
   ours = run(head, params, v)
   theirs = model(nchw(pixels))
   close(ours["states"], theirs.last_hidden_state)

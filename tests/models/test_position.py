@@ -47,12 +47,3 @@ def test_sine_code_of_points():
   np.testing.assert_allclose(point, cells[0, 2], atol=1e-4)
   with pytest.raises(ValueError, match="multiple of 4"):
     position.sine_position(jnp.zeros((1, 2)), 10)
-
-
-def test_sine_code_of_a_sequence():
-  code = position.sine_position_1d(3, 4)
-  expected = [[0, 1, 0, 1]]
-  expected += [
-    [np.sin(n), np.cos(n), np.sin(n / 100), np.cos(n / 100)] for n in (1, 2)
-  ]
-  np.testing.assert_allclose(code, expected, atol=1e-6)
