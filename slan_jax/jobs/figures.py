@@ -64,10 +64,11 @@ def draw_figure(
   models = [model] if against is None else [model, against]
   if len(models) > 1 and number not in (8, 9):
     raise ValueError(f"--against: figure {number} shows one model alone")
+  given = bool(subject.images), bool(subject.texts)
+  if given != (True, True) and not (number == 5 and not any(given)):
+    raise InputError(f"figure {number} needs --images and --text")
   if number == 5:
     return _training(model, subject, path)
-  if not subject.images or not subject.texts:
-    raise InputError(f"figure {number} needs --images and --text")
   if number == 8:
     return _retrieval(models, subject, path)
   if number == 1:
@@ -131,6 +132,8 @@ def _retrieval(models: Sequence[Answers], subject: Subject, path: Path) -> Path:
   """Figure 8: the first pictures of each text, row under row by each model."""
   if subject.right and len(subject.right) != len(subject.texts):
     raise InputError("--right: expected one picture for each text")
+  if len(subject.images) != 1:
+    raise InputError("figure 8 searches one folder: give --images that alone")
   (folder,) = subject.images
   queries, images, right, ranks = [], [], [], []
   for number, text in enumerate(subject.texts):

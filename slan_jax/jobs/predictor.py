@@ -1,7 +1,7 @@
 """A trained model, from a run or from an export, ready for a user's files."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,10 @@ from slan_jax.input.files import PictureFiles
 from slan_jax.input.text import TextEncoder
 from slan_jax.interop.export import CALIBRATION, Trained
 from slan_jax.interop.problems import LoadError
+from slan_jax.jobs.model_directory import trained_settings
 from slan_jax.models.slan import Slan
 from slan_jax.tasks import grounding, retrieval
+from slan_jax.tasks.config import Localisation
 
 Tree = Any
 
@@ -48,7 +50,8 @@ class Predictor:
     encoder: its tokenizer.
     calibration: of the log odds of a match; None = never fitted.
     params: on the device.
-    predict: named functions, as evaluation drives them.
+    predict: named functions of retrieval, as evaluation drives them.
+    locate: those that look for phrases.
   """
 
   def __init__(self, trained: Trained, *, batch: int, progress: bool):
@@ -65,10 +68,10 @@ class Predictor:
     )
     self.calibration = _calibration(trained.calibration)
     self.params = jax.device_put(trained.params)
-    self.predict = {
-      **retrieval.predictions(model),
-      **grounding.predictions(model),
-    }
+    self.predict = retrieval.predictions(model)
+    self.locate = _locating(trained) or (
+      self.predict | grounding.predictions(model)
+    )
     self._batching = Batching(size=batch, pairs=batch, progress=progress)
 
   def fingerprint(self) -> str:
@@ -165,8 +168,7 @@ class Predictor:
   def ground(self, path: Path, words: Words) -> dict[str, np.ndarray]:
     """What `ground` of slan_jax.tasks.grounding returns, for one image."""
     encode, ground = (
-      evaluator.jitted(self.predict[name])
-      for name in ("encode_image", "ground")
+      evaluator.jitted(self.locate[name]) for name in ("encode_image", "ground")
     )
     image = encode(self.params, self.pictures([path]))
     found = ground(self.params, image, words.tokens, words.mask)
@@ -189,7 +191,7 @@ class Predictor:
     nothing = Truth(np.zeros((0, 4), np.float32), "", 0)
     rows = np.arange(len(phrases))
     return take_snapshot(
-      self.predict,
+      self.locate,
       self.params,
       Examples(
         images, rows, words.tokens, words.mask, tokens,
@@ -200,6 +202,21 @@ class Predictor:
       step=0,
       batching=self._batching,
     )  # fmt: skip
+
+
+def _locating(trained: Trained) -> dict[str, Callable] | None:
+  """Regions and scores of a model that learned from the boxes of phrases."""
+  if trained.training.get("task") != "grounding":
+    return None
+  return grounding.make_task(
+    trained.model,
+    trained_settings(trained, "localisation", Localisation),
+    batch_size=1,
+    microbatches=1,
+    max_length=trained.max_length,
+    phrases=1,
+    boxes=1,
+  ).predict
 
 
 def _calibration(values: dict[str, Any] | None) -> Calibration | None:

@@ -171,6 +171,24 @@ def test_phrases_are_boxed_and_drawn(
     ask(predictor, monkeypatch, capsys, "ground", *given, "--draw", drawn)
 
 
+def test_what_learned_from_boxes_scores_as_it_learned(predictor, pictures):
+  """As slan-eval does: "nothing" that is near to all silences the phrases."""
+  trained = predictor.trained
+  head = {"temperature": np.float32(0.1), "nothing": np.float32(9.0)}
+  tuned = Predictor(
+    trained._replace(
+      params=trained.params | {"localisation": head},
+      training=trained.training | {"task": "grounding"},
+    ),
+    batch=4,
+    progress=False,
+  )
+  path, words = pictures / "a.png", predictor.words([TEXT])
+  plain, silent = (p.ground(path, words) for p in (predictor, tuned))
+  assert plain["scores"].max() > 1e-3 > silent["scores"].max()
+  assert silent["region_mask"].all()  # the filter of pre-training is off
+
+
 @pytest.mark.parametrize("number", (1, 4, 6, 7, 8, 9))
 def test_figures(predictor, pictures, tmp_path, monkeypatch, capsys, number):
   drawn = tmp_path / "drawn.png"
@@ -191,6 +209,8 @@ def test_figures(predictor, pictures, tmp_path, monkeypatch, capsys, number):
   ("given", "message"),
   [
     ((5,), "export knows nothing"),
+    ((5, "--images", "a.png"), "needs --images and --text"),
+    ((8, "--images", ".", "more", "--text", TEXT), "searches one folder"),
     ((6, "--text", TEXT), "needs --images"),
     ((6, "--images", "a.png", "a.png", "--text", TEXT), "one text for each"),
     ((4, "--against", "m"), "one model alone"),
