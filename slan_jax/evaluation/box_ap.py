@@ -64,6 +64,12 @@ class BoxReport(NamedTuple):
   classes: dict[str, ClassScore]
   curves: Curves
 
+  @property
+  def named(self) -> dict[str, float]:
+    """The metrics, and `ap50_CLASS` of each class that has an object."""
+    own = {f"ap50_{name}": found.ap50 for name, found in self.classes.items()}
+    return self.metrics | own
+
 
 def coco_truth(
   image_ids: Sequence[int],

@@ -104,15 +104,11 @@ def open_scorer(setting: Setting) -> Score:
         "objects": len(truth["annotations"]),
         "classes": len(classes.names),
       },
-      "metrics": scored.metrics | _by_class(scored),
-      "chance": guess.metrics | _by_class(guess),
+      "metrics": scored.named,
+      "chance": guess.named,
     }
 
   return score
-
-
-def _by_class(scored: BoxReport) -> dict[str, float]:
-  return {f"ap50_{name}": own.ap50 for name, own in scored.classes.items()}
 
 
 def _curves(scored: BoxReport) -> list[Curve]:

@@ -14,8 +14,10 @@ import numpy as np
 from slan_jax.evaluation import box_ap, nlvr_score, result_file, vqa_score
 from slan_jax.evaluation.caption_scores import score_captions
 from slan_jax.evaluation.files import write_atomically
+from slan_jax.input.classes import Classes, read_classes
 from slan_jax.input.config import EvaluationConfig
 from slan_jax.input.detection import detection_split
+from slan_jax.input.errors import InputError
 from slan_jax.input.parts import PartRecord, PartSource
 from slan_jax.jobs import common
 
@@ -126,7 +128,12 @@ def _detection(
   if truth:
     official = _official(truth, _INSTANCES)
   else:
-    made = detection_split(data, split, EvaluationConfig("dataset", 8, 3))
+    made = detection_split(
+      data,
+      split,
+      EvaluationConfig("dataset", 8, 3),
+      classes=_classes(data, split),
+    )
     official = box_ap.coco_truth(
       made.image_ids, made.sizes, made.objects, *made.classes
     )
@@ -139,8 +146,16 @@ def _detection(
       "objects": len(official["annotations"]),
       "detections": len(rows),
     },
-    "metrics": found.metrics,
+    "metrics": found.named,
   }
+
+
+def _classes(data: Path, split: str) -> Classes:
+  """Numbered as `slan-eval` numbers them: by the labels of training, if any."""
+  try:
+    return read_classes(data)
+  except InputError:
+    return read_classes(data, split)
 
 
 def _nlvr2(

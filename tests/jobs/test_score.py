@@ -16,13 +16,13 @@ from tests.input.prepared import picture, write_dataset
 LEFT = [0.0, 0.25, 0.5, 0.75]
 
 
-def picture_record(name, captions=(), **extra):
+def picture_record(name, captions=(), label="dog", **extra):
   made = record(
     name,
     picture(9),
     (16, 16),
     list(captions),
-    objects=[("dog", np.array(LEFT, np.float32), False)],
+    objects=[(label, np.array(LEFT, np.float32), False)],
   )
   return {**made, **extra}
 
@@ -126,11 +126,25 @@ def test_detections_from_both_kinds_of_truth(tmp_path):
   ours = score.score_file("detection", results, data=data)
   assert ours == score.score_file("detection", results, truth=truth)
   assert ours["metrics"]["ap"] == pytest.approx(100)
+  assert ours["metrics"]["ap50_dog"] == pytest.approx(100)
   assert ours["samples"] == {"images": 1, "objects": 1, "detections": 1}
   other = {**box, "image_id": 8, "score": 0.5}
   result_file.write_detections(results, [other])
   with pytest.raises(ValueError, match="about image 8"):
     score.score_file("detection", results, truth=truth)
+
+
+def test_classes_are_numbered_by_those_of_training(tmp_path):
+  """As slan-eval does: a split may lack a class."""
+  data = write_dataset(
+    tmp_path / "data",
+    train=[picture_record("a", label="cat"), picture_record("b")],
+    test=[picture_record("7")],
+  )
+  box = {"image_id": 7, "category_id": 2, "bbox": [0, 4, 8, 8], "score": 0.5}
+  result_file.write_detections(tmp_path / "results.json", [box])
+  found = score.score_file("detection", tmp_path / "results.json", data=data)
+  assert found["metrics"]["ap50_dog"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize(
