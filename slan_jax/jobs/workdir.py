@@ -24,6 +24,7 @@ RUNTIME = (
   "data.prefetch",
   "data.threads",
   "evaluation.batch_size",
+  "evaluation.cache_bytes",
   "evaluation.every_steps",
   "evaluation.pair_batch_size",
   "log",

@@ -96,6 +96,7 @@ def test_longest_known_start_of_a_device_kind_decides():
   assert known_peak("TPU v5 lite") == 197e12
   assert known_peak("TPU v5p") == 459e12
   assert known_peak("NVIDIA H100 80GB HBM3") == 989e12
+  assert known_peak("NVIDIA L40S") == 362e12 > known_peak("NVIDIA L4")
   assert known_peak("cpu") is None
 
 
