@@ -1,7 +1,5 @@
 """The cache changes how fast the decoder writes, never what."""
 
-import argparse
-
 import numpy as np
 
 from benchmarks import generate
@@ -25,12 +23,10 @@ def test_writing_with_a_cache_equals_reading_all_anew():
   assert len(np.unique(ours, axis=0)) > 1  # the images do tell
 
 
-def test_tokens_per_second(monkeypatch):
-  clock = iter([0.0, 2.0, 0.0, 1.0, 0.0, 4.0])
-  monkeypatch.setattr(generate.time, "perf_counter", lambda: next(clock))
-  options = argparse.Namespace(images=3, longest=4, repeats=3)
-  calls = []
-  found = generate.tokens_per_second(
-    lambda *inputs: calls.append(inputs) or np.zeros(1), 1, 2, options
-  )
-  assert found == 6.0 and calls == [(1, 2)] * 4  # the median; one warms up
+def test_tokens_per_second_with_the_encoder_and_without():
+  found = generate.rates({"look": 80.0, "greedy": 100.0, "anew": 240.0}, 320)
+  assert found == {
+    "look_ms": 80.0,
+    "tokens_per_second": {"greedy": 3200, "anew": 1333},
+    "writing_alone": {"greedy": 16000, "anew": 2000},
+  }
