@@ -3,10 +3,10 @@
 `python -m benchmarks.generate [--config scenes|vit_b] [--images B] [--beams K]
 [--longest T] [--repeats N]`: random parameters and images; greedy writing
 without a cache reads prompt and text anew for every token. Beam search is timed
-beside it. Every search is compiled once, and all take turns. `tokens_per_second`
-counts all that a caption takes, `writing_alone` leaves out the encoder and the
-locator, `look_ms`. `same_tokens` is the share of tokens that are the same with a
-cache and without: below 1 where bfloat16 has ties.
+beside it. Every search is compiled once, and all take turns.
+`tokens_per_second` counts all that a caption takes, `writing_alone` leaves out
+the encoder and the locator, `look_ms`. `same_tokens` is the share of tokens
+that are the same with a cache and without: below 1 where bfloat16 has ties.
 """
 
 import argparse

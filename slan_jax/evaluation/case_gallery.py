@@ -36,7 +36,9 @@ def gallery(cases: Sequence[Case]) -> str:
   hues = colours(labels)
   half = (len(cases) + 1) // 2
   parts = (("Best cases", cases[:half]), ("Worst cases", cases[half:]))
-  return "".join(
+  legend = "Solid boxes were found, dashed ones annotated."
+  told = any(len(case.truth) for case in cases)
+  return (f'<p class="name">{legend}</p>' if told else "") + "".join(
     f'<h3>{name}</h3><div class="cases">'
     f"{''.join(_case(case, hues) for case in some)}</div>"
     for name, some in parts

@@ -104,6 +104,7 @@ def test_the_page_is_valid_and_needs_no_other_file():
   kinds = [x for x in tree.iter("tr") if (x[0].text or "") == "colour"]
   assert [cell.text for cell in kinds[0][1:]] == ["70.0", "-", "-", "-"]
   assert "Ten people &amp; one &lt;model&gt;." in page
+  assert page.count("dashed ones annotated") == 1
   assert "1 further metrics" in page and "Worst cases" in page
   assert [x.text for x in tree.iter("h2")] == ["vqa", "vqa (other)"]
 
