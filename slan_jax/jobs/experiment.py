@@ -4,6 +4,7 @@ import dataclasses
 
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.text import TextEncoder, load_encoder
+from slan_jax.jobs.limits import check_values
 from slan_jax.jobs.typed import ConfigError
 from slan_jax.models import config as models
 from slan_jax.tasks import config as tasks
@@ -97,71 +98,7 @@ class Experiment:
   vqa: tasks.Vqa
 
   def __post_init__(self):
-    for name, value, least in (
-      ("seed", self.seed, 0),
-      ("total_steps", self.total_steps, 1),
-      ("batch_size", self.batch_size, 1),
-      ("microbatches", self.microbatches, 1),
-      ("optimizer.max_skipped", self.optimizer.max_skipped, 1),
-      ("optimizer.max_rollbacks", self.optimizer.max_rollbacks, 0),
-      ("checkpoint.every_steps", self.checkpoint.every_steps, 1),
-      ("checkpoint.keep", self.checkpoint.keep, 1),
-      ("log.every_steps", self.log.every_steps, 1),
-      ("evaluation.every_steps", self.evaluation.every_steps, 0),
-      ("evaluation.records", self.evaluation.records, 0),
-      ("evaluation.batch_size", self.evaluation.batch_size, 1),
-      ("evaluation.pair_batch_size", self.evaluation.pair_batch_size, 1),
-      ("evaluation.cache_bytes", self.evaluation.cache_bytes, 0),
-      ("evaluation.texts_per_image", self.evaluation.texts_per_image, 0),
-      ("evaluation.top_k", self.evaluation.top_k, 1),
-      ("localisation.top", self.localisation.top, 0),
-      ("detection.prompt_classes", self.detection.prompt_classes, 0),
-      ("detection.boxes", self.detection.boxes, 1),
-      ("detection.most", self.detection.most, 1),
-      ("grounding.phrases", self.grounding.phrases, 1),
-      ("grounding.boxes", self.grounding.boxes, 1),
-      ("video.frames", self.video.frames, 1),
-    ):
-      if value < least:
-        raise ConfigError(f"{name} is {value}; expected at least {least}")
-    for place in (self.data.dir, *(place for _, place, _ in self.data.mixture)):
-      if "://" in place:
-        raise ConfigError(
-          f"data directory {place}: records are read from directories of this "
-          "machine; mount the bucket, or copy it, as launch/tpu_pod.sh does"
-        )
-    ema = self.optimizer.ema_decay
-    if not 0.0 <= ema < 1.0:
-      raise ConfigError(f"optimizer.ema_decay is {ema}; expected 0 <= d < 1")
-    for name, wanted in (
-      ("objective.momentum", self.objective.momentum),
-      ("evaluation.use_ema", self.evaluation.use_ema),
-    ):
-      if wanted and not ema:
-        raise ConfigError(f"{name} needs an EMA copy: optimizer.ema_decay > 0")
-    scored = {"itc", "itc+phrase"} if self.model.word_map.enabled else {"itc"}
-    for name, value, choices in (
-      ("evaluation.first_stage", self.evaluation.first_stage, scored),
-      ("evaluation.score", self.evaluation.score, {"itm", "sum", "stage1"}),
-      ("video.choice", self.video.choice, {"uniform", "random"}),
-      (
-        "model.adaptor.words",
-        self.model.adaptor.words,
-        {"tokens", "all", "phrases"},
-      ),
-      (
-        "model.heads.matching_regions",
-        self.model.heads.matching_regions,
-        {"adapted", "filtered"},
-      ),
-      ("objective.reg_regions", self.objective.reg_regions, {"kept", "slots"}),
-    ):
-      if value not in choices:
-        raise ConfigError(
-          f"{name} is {value!r}; this model offers {', '.join(sorted(choices))}"
-        )
-    if not self.evaluation.galleries or min(self.evaluation.galleries) < 1:
-      raise ConfigError("evaluation.galleries: expected numbers of images")
+    check_values(self)
 
 
 def read_tokenizer(experiment: Experiment) -> tuple[Experiment, TextEncoder]:

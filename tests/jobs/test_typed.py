@@ -65,12 +65,43 @@ def changed(key: str, value) -> dict:
     ("objective.reg_regions", "all", r"reg_regions is 'all'; .* kept, slots"),
     ("model.word_map.enabled", False, r"first_stage is 'itc\+phrase'; .* itc$"),
     ("evaluation.galleries", (), r"galleries: expected numbers"),
+    (
+      "model.adaptor.size",
+      "extent",
+      r"size is 'extent'; .* scale, soft_extent",
+    ),
+    ("model.adaptor.refine", "sum", r"refine is 'sum'; .* add, overwrite"),
+    ("model.adaptor.assignment", "all", r"assignment is 'all'; .* best, every"),
+    ("model.word_map.affinity", "color", r"affinity is 'color'; .* appearance"),
+    ("model.adaptor.window_units", ("px",) * 3, r"units has \['px'\]; .* box"),
+    ("model.adaptor.levels", 4, r"windows is \(.*one for each .*levels=4"),
+    ("model.pyramid.scales", (1,), r"pyramid.scales is \(1,\); .*levels=3"),
     ("optimizer.ema_decay", 1.0, r"ema_decay is 1.0; expected 0 <= d < 1"),
   ],
 )
 def test_what_is_wrong_is_named(key, value, message):
   with pytest.raises(ConfigError, match=message):
     to_dataclass(changed(key, value), Experiment)
+
+
+@pytest.mark.parametrize(
+  "key", ["model.adaptor.words", "model.heads.evidence", "objective.saliency"]
+)
+def test_what_needs_a_word_map_says_so(key):
+  config = changed("model.word_map.enabled", False)
+  config["evaluation"]["first_stage"] = "itc"
+  given = {
+    "model.adaptor.words": ("model", "adaptor", "words", "tokens"),
+    "model.heads.evidence": ("model", "heads", "evidence", False),
+    "objective.saliency": ("objective", "saliency", 0.0),
+  }
+  for other, (*sections, name, value) in given.items():
+    node = config
+    for section in sections:
+      node = node[section]
+    node[name] = node[name] if other == key else value
+  with pytest.raises(ConfigError, match=rf"{key} is .* needs model.word_map"):
+    to_dataclass(config, Experiment)
 
 
 def test_missing_key_is_named():
