@@ -15,7 +15,10 @@ from slan_torch.word_map import inner_tokens
 def ground(
   model, image: Tensor, ids: Tensor, mask: Tensor
 ) -> dict[str, Tensor]:
-  """Locates a caption's words.
+  """Locates a caption's words, and scores regions as pre-training leaves them.
+
+  What learned from boxes (`config.detection.learned`) is scored so, too; its
+  own scores of phrases are slan_jax's (slan_jax/tasks/localisation.py).
 
   Args:
     model: `SLANModel`.

@@ -16,7 +16,7 @@ tags:
 # SLAN, {backbone}
 
 A Self-Locator Aided Network: image-text retrieval, and boxes for the phrases of
-a text, learned from captions without boxes. Step {step} of a run with
+a text, learned {learned}. Step {step} of a run with
 `{config}`; {count:,} parameters, {dtype}.
 
     from slan_torch import Processor, SLANModel
@@ -30,6 +30,8 @@ a text, learned from captions without boxes. Step {step} of a run with
 
 # Keys of the training configuration that a reader asks for first.
 _SHOWN = (
+  "task",
+  "init_from.run",
   "data.dir",
   "data.train_split",
   "total_steps",
@@ -65,6 +67,9 @@ def model_card(
   """
   text = _HEAD.format(
     backbone=training["model"]["backbone"]["name"],
+    learned="from boxes too"
+    if training["task"] in ("detection", "grounding")
+    else "from captions without boxes",
     step=step,
     config=config_hash,
     count=parameters,

@@ -32,7 +32,7 @@ def config_values(
   dtype: str,
   detection: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-  """config.json of an export, as slan_torch and `read_model` read it.
+  """config.json of an export, as slan_torch and slan_jax read it.
 
   Args:
     model: complete, vocabulary included.
