@@ -90,16 +90,6 @@ class Loader:
     batches = numbers.map(self._prepare).to_iter_dataset(options)
     self._batches = iter(batches)
 
-  @property
-  def records(self) -> int:
-    """Number of records in the split, of all sources together."""
-    return sum(len(source) for source in self._sources)
-
-  @property
-  def epoch(self) -> float:
-    """Visits to each record so far, on average."""
-    return self.position * self.config.batch_size / self.records
-
   def counts(self, position: int, skipped: Mapping[str, int]) -> dict[str, int]:
     """What each source of a mixture gave so far.
 
