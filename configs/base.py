@@ -336,7 +336,9 @@ def _optimizer() -> ml_collections.ConfigDict:
 def _evaluation() -> ml_collections.ConfigDict:
   return _section(
     every_steps=0,  # optimiser steps between evaluations; 0 = never
-    records=0,  # first records that these score; 0 = all (not of retrieval)
+    # First records that these score; 0 = all. Retrieval and pre-training
+    # score the first gallery instead.
+    records=0,
     batch_size=50,  # images or texts per encoder call
     pair_batch_size=100,  # image-text pairs per re-ranking call
     cache_bytes=2**31,  # of encoded images kept; more are encoded again
