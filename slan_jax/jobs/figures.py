@@ -64,6 +64,12 @@ def draw_figure(
   models = [model] if against is None else [model, against]
   if len(models) > 1 and number not in (8, 9):
     raise ValueError(f"--against: figure {number} shows one model alone")
+  for option, value, owner in (
+    ("--right", subject.right, 8),
+    ("--labels", subject.labels, 1),
+  ):
+    if value and number != owner:
+      raise InputError(f"{option} belongs to figure {owner}, not {number}")
   given = bool(subject.images), bool(subject.texts)
   if given != (True, True) and not (number == 5 and not any(given)):
     raise InputError(f"figure {number} needs --images and --text")

@@ -210,6 +210,8 @@ def test_figures(predictor, pictures, tmp_path, monkeypatch, capsys, number):
   [
     ((5,), "export knows nothing"),
     ((5, "--images", "a.png"), "needs --images and --text"),
+    ((6, "--labels", "a"), "belongs to figure 1"),
+    ((9, "--right", "a.png"), "belongs to figure 8"),
     ((8, "--images", ".", "more", "--text", TEXT), "searches one folder"),
     ((6, "--text", TEXT), "needs --images"),
     ((6, "--images", "a.png", "a.png", "--text", TEXT), "one text for each"),
