@@ -19,6 +19,7 @@ from slan_jax.tasks import decoding
 from slan_jax.tasks.config import Batch, Captioning, Marks, Objective
 from slan_jax.tasks.fused import caption_memory, region_term
 from slan_jax.tasks.microbatch import microbatched
+from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task
 
 
@@ -47,7 +48,7 @@ def make_task(
   return Task(
     name="captioning",
     batch_spec=batch_spec(cfg, batch),
-    init=functools.partial(_init, model, batch),
+    init=lambda key: (init_model(model, batch.max_length, key), {}),
     loss=functools.partial(_loss, model, objective, options, batch, prompt,
                            marks),
     predict=predictions(model, options, marks, prompt),
@@ -74,19 +75,6 @@ def predictions(
   """`caption`: (params, image, seed) -> `decoding.Text`."""
   made = functools.partial(_caption, model, options, marks, prompt)
   return {"caption": made}
-
-
-def init_model(model: Slan, max_length: int, key: jax.Array) -> dict[str, Any]:
-  """The parameters that all tasks share; no loss here learns scalars."""
-  size = model.cfg.image_size
-  image = jnp.zeros((1, size, size, 3), jnp.uint8)
-  ids = jnp.zeros((1, max_length), jnp.int32)
-  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
-  return {"slan": variables["params"], "objective": {}}
-
-
-def _init(model: Slan, batch: Batch, key: jax.Array):
-  return init_model(model, batch.max_length, key), {}
 
 
 def locate_prompt(

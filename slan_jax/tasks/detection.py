@@ -21,6 +21,7 @@ from slan_jax.ops.suppress import suppress
 from slan_jax.tasks import localisation, retrieval
 from slan_jax.tasks.config import Localisation
 from slan_jax.tasks.microbatch import check_parts, microbatched
+from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task
 
 
@@ -166,13 +167,8 @@ def _asked(
 def _init(
   model: Slan, options: Localisation, prompts: Prompts, key: jax.Array
 ) -> tuple[dict[str, Any], dict]:
-  side = model.cfg.image_size
-  image = jnp.zeros((1, side, side, 3), jnp.uint8)
-  ids = jnp.asarray(prompts.ids[:1])
-  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
-  head = localisation.new_head(options)
-  params = {"slan": variables["params"], "objective": {}}
-  return params | {localisation.HEAD: head}, {}
+  params = init_model(model, prompts.ids.shape[1], key)
+  return params | {localisation.HEAD: localisation.new_head(options)}, {}
 
 
 def _loss(

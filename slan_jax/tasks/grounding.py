@@ -19,6 +19,7 @@ from slan_jax.ops import boxes as box_ops
 from slan_jax.tasks import localisation, region_tokens, retrieval
 from slan_jax.tasks.config import Localisation
 from slan_jax.tasks.microbatch import check_parts, microbatched
+from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task
 
 Grounded = dict[str, jax.Array]
@@ -86,13 +87,8 @@ def make_task(
 def _init(
   model: Slan, options: Localisation, max_length: int, key: jax.Array
 ) -> tuple[dict[str, Any], dict]:
-  side = model.cfg.image_size
-  image = jnp.zeros((1, side, side, 3), jnp.uint8)
-  ids = jnp.zeros((1, max_length), jnp.int32)
-  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
-  head = localisation.new_head(options)
-  params = {"slan": variables["params"], "objective": {}}
-  return params | {localisation.HEAD: head}, {}
+  params = init_model(model, max_length, key)
+  return params | {localisation.HEAD: localisation.new_head(options)}, {}
 
 
 def _loss(

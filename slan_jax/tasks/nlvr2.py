@@ -21,6 +21,7 @@ from slan_jax.models.layers import Mlp, MultiHeadAttention, gelu, layer_norm
 from slan_jax.models.slan import Slan
 from slan_jax.objective.matching import matching_accuracy, matching_loss
 from slan_jax.tasks.microbatch import check_parts, microbatched
+from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task
 
 HEAD = "nlvr2"  # the subtree of parameters that this adds
@@ -109,18 +110,14 @@ def make_task(
 def _init(
   model: Slan, head: PairHead, max_length: int, key: jax.Array
 ) -> tuple[dict[str, Any], dict]:
-  side, width = model.cfg.image_size, model.cfg.width
-  image = jnp.zeros((1, side, side, 3), jnp.uint8)
-  ids = jnp.zeros((1, max_length), jnp.int32)
-  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
-  states = jnp.zeros((1, SIDES, 1, width))
+  states = jnp.zeros((1, SIDES, 1, model.cfg.width))
   added = head.init(
     jax.random.fold_in(key, 1),
     states[:, 0, 0],
     states,
     jnp.ones(states.shape[:3], bool),
   )
-  params = {"slan": variables["params"], "objective": {}}
+  params = init_model(model, max_length, key)
   return params | {HEAD: added["params"]}, {}
 
 

@@ -19,6 +19,7 @@ from slan_jax.tasks.config import Batch, Objective
 from slan_jax.tasks.encoded import Encoded, embeddings
 from slan_jax.tasks.fused import fused_terms
 from slan_jax.tasks.microbatch import check_parts
+from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task
 
 TEMPERATURE_BOUNDS = (0.001, 0.5)  # of tau, as ALBEF
@@ -92,17 +93,14 @@ def batch_spec(
 def _init(
   model: Slan, objective: Objective, batch: Batch, key: jax.Array
 ) -> tuple[dict[str, Any], contrastive.Queue]:
-  size = model.cfg.image_size
-  image = jnp.zeros((1, size, size, 3), jnp.uint8)
-  ids = jnp.zeros((1, batch.max_length), jnp.int32)
-  variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
+  params = init_model(model, batch.max_length, key)
   learned = {"temperature": jnp.float32(objective.temperature)}
   if objective.phrase:
     learned["phrase_scale"] = jnp.float32(10.0)
   queue = contrastive.empty_queue(
     objective.queue_size, model.cfg.heads.embed_dim
   )
-  return {"slan": variables["params"], "objective": learned}, queue
+  return params | {"objective": learned}, queue
 
 
 def _loss(

@@ -17,11 +17,11 @@ from slan_jax.models import config
 from slan_jax.models.locator import Located
 from slan_jax.models.slan import ImageState, Slan, TextState
 from slan_jax.objective import language
-from slan_jax.tasks import decoding
-from slan_jax.tasks.captioning import init_model
+from slan_jax.tasks import decoding, retrieval
 from slan_jax.tasks.config import Batch, Marks, Objective, Vqa
 from slan_jax.tasks.fused import region_term
 from slan_jax.tasks.microbatch import microbatched
+from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task
 
 
@@ -82,14 +82,10 @@ def predictions(model: Slan, options: Vqa, marks: Marks) -> dict[str, Callable]:
     `decoding.Text`.
   """
   return {
-    "encode_image": functools.partial(_encode_image, model),
+    "encode_image": retrieval.predictions(model)["encode_image"],
     "rank": functools.partial(_rank, model, options, marks),
     "answer": functools.partial(_answer, model, options, marks),
   }
-
-
-def _encode_image(model: Slan, params: Any, image: jax.Array) -> ImageState:
-  return model.apply({"params": params["slan"]}, image, method="encode_image")
 
 
 def _look(
