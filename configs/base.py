@@ -34,8 +34,9 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.optimizer = _optimizer()
   config.mesh = _section(
-    data=-1,  # devices that split the batch; -1 = all that remain
-    fsdp=1,  # devices that split batch and parameters
+    # Devices; -1 = all that remain, and one device is then always enough.
+    data=-1,  # that split the batch
+    fsdp=1,  # that split batch and parameters
     # Split parameters are made whole once a "step", in compute_dtype, or for
     # each "layer" that uses them: less memory, more traffic.
     gather="step",

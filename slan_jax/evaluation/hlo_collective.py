@@ -45,18 +45,29 @@ def sent_by(instruction: Instruction, computation: Computation) -> Sent | None:
   if kind not in COLLECTIVES:
     return None
   size, group = _payload(instruction, computation), _group(instruction.rest)
-  users = computation.users[instruction.name]
-  # TPUs write a reduce-scatter as a sum of which a device cuts its part.
-  cut = users and all(user.opcode == "dynamic-slice" for user in users)
-  if kind == "all-reduce" and cut:
-    kind = "reduce-scatter"
   channel = re.search(r"channel_id=(\d+)", instruction.rest)
+  # TPUs write a reduce-scatter as a sum of which a device cuts its part, each
+  # in one piece; those of several arrays all have channel 1.
+  if kind == "all-reduce" and _is_cut(instruction, computation):
+    kind, channel = "reduce-scatter", None
   return Sent(
     kind,
     group,
     COLLECTIVES[kind](size, len(group)),
     int(channel.group(1)) if channel else None,
   )
+
+
+def _is_cut(instruction: Instruction, computation: Computation) -> bool:
+  """Whether slices are all that is read of a result, or of each of several."""
+  users = computation.users[instruction.name]
+  for user in users:
+    if user.opcode == "get-tuple-element":
+      if not _is_cut(user, computation):
+        return False
+    elif user.opcode != "dynamic-slice":
+      return False
+  return bool(users)
 
 
 def _payload(instruction: Instruction, computation: Computation) -> int:
@@ -72,28 +83,41 @@ def _group(attributes: str) -> tuple[int, ...]:
   """Devices of the first group, in any of the forms that XLA writes.
 
   {{0,1},{2,3}}; [groups,members]<=[sides]T(order); or axes of a mesh,
-  mesh['a'=2,'b'=4] {'b'}, of which 'b':(2)2 is the part of 2 behind 2.
+  mesh['a'=2,'b'=4] {'b'}, of which 'b':(2)2 is the part of 2 behind 2; its
+  devices may be listed in another order, device_ids=([sides]T(order)).
   """
   iota = re.search(
     r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?",
     attributes,
   )
   if iota:
-    groups, members, sides, order = iota.groups()
-    devices = np.arange(int(groups) * int(members)).reshape(_numbers(sides))
-    if order:
-      devices = devices.transpose(_numbers(order))
-    return tuple(devices.reshape(-1)[: int(members)].tolist())
+    _, members, sides, order = iota.groups()
+    return tuple(_order(sides, order)[: int(members)])
   named = re.search(
-    r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? ?\{([^}]*)\}",
+    r"replica_groups=mesh\[([^\]]*)\]"
+    r"(?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? ?\{([^}]*)\}",
     attributes,
   )
   if named:
-    return _along(*named.groups())
+    mesh, sides, order, axes = named.groups()
+    members = _along(mesh, axes)
+    if sides:
+      devices = _order(sides, order)
+      return tuple(devices[place] for place in members)
+    return members
   listed = re.search(
     r"(?:replica_groups|source_target_pairs)=\{\{([\d,]+)\}", attributes
   )
   return tuple(_numbers(listed.group(1))) if listed else (0,)
+
+
+def _order(sides: str, order: str | None) -> list[int]:
+  """Devices counted row by row, listed along `order` of the axes."""
+  sides = _numbers(sides)
+  devices = np.arange(math.prod(sides)).reshape(sides)
+  if order:
+    devices = devices.transpose(_numbers(order))
+  return devices.reshape(-1).tolist()
 
 
 def _along(sides: str, axes: str) -> tuple[int, ...]:

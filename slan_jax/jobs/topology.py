@@ -29,7 +29,7 @@ class Topology(NamedTuple):
     """Bytes per second that each device of a group can send to the others.
 
     A ring runs along every axis of the torus that the group spans: both ways
-    where the axis is closed, one way where it is a line.
+    where the group has all of an axis that closes, one way along a line.
 
     Args:
       group: positions in `order`.
@@ -39,9 +39,11 @@ class Topology(NamedTuple):
     whole = [device.coords for device in order]
     links = 0
     for axis in range(len(whole[0])):
-      if len({coords[axis] for coords in members}) > 1:
-        side = len({coords[axis] for coords in whole})
-        links += 2 if side >= self.chip.wrap and side % 4 == 0 else 1
+      own = {coords[axis] for coords in members}
+      side = {coords[axis] for coords in whole}
+      closes = len(side) >= self.chip.wrap and len(side) % 4 == 0
+      if len(own) > 1:
+        links += 2 if closes and own == side else 1
     return max(links, 1) * self.chip.link
 
 

@@ -34,7 +34,8 @@ def make_mesh(sizes: config.Mesh, devices: list | None = None):
   """The mesh ("data", "fsdp") over all devices.
 
   Args:
-    sizes: devices per axis; at most one is -1 and takes all that remain.
+    sizes: devices per axis; at most one is -1 and takes all that remain. With
+      a -1, a single device is a mesh of 1 x 1 whatever the other size.
     devices: the devices to use; None takes every device of the run.
 
   Returns:
@@ -53,6 +54,8 @@ def make_mesh(sizes: config.Mesh, devices: list | None = None):
       f"mesh.data={sizes.data}, mesh.fsdp={sizes.fsdp}: each must be at least "
       "1, and one of them may be -1 (all devices that remain)"
     )
+  if -1 in shape and len(devices) == 1:
+    shape = [1, 1]  # so that settings for a slice run on one chip, too
   shape = [len(devices) // known if size == -1 else size for size in shape]
   if shape[0] * shape[1] != len(devices):
     raise ValueError(

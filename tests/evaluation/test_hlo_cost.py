@@ -64,6 +64,14 @@ def test_collectives_that_xla_inserted():
     ("replica_groups=mesh['a'=2,'b'=4] {'a','b'}", tuple(range(8))),
     ("replica_groups=mesh['a'=2,'b'=4] {'b':(1)2}", (0, 2)),
     ("replica_groups=mesh['a'=2,'b'=4] {'b':(2)2}", (0, 1)),
+    (
+      "replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}",
+      (0, 1, 2, 3),
+    ),
+    (
+      "replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}",
+      (0, 4),
+    ),
     ("source_target_pairs={{5,1},{8,2}}", (5, 1)),
   ],
 )
@@ -97,6 +105,30 @@ def test_steps_of_one_collective_count_once():
     f"%first = f32[8]{{0}} {gather}", "%c = s32[] constant(1)"
   )
   assert sum(measure(alone).sent.values()) == 9 * 32 * 3 / 4
+
+
+def test_a_sum_of_which_parts_are_cut_is_scattered():
+  """Sums of several arrays share channel 1, and are not steps of one."""
+  two = "(f32[8]{0}, f32[8]{0})"
+  cut = "dynamic_slice_sizes={2}"
+  lines = ["%p = f32[8]{0} parameter(0)", "%i = s32[] constant(2)"]
+  for n in (1, 2):
+    lines += [
+      f"%sum{n} = {two} all-reduce(%p, %p), channel_id=1, "
+      "replica_groups={{0,1,2,3}}",
+      f"%a{n} = f32[8]{{0}} get-tuple-element(%sum{n}), index=0",
+      f"%b{n} = f32[8]{{0}} get-tuple-element(%sum{n}), index=1",
+      f"%c{n} = f32[2]{{0}} dynamic-slice(%a{n}, %i), {cut}",
+      f"%d{n} = f32[2]{{0}} dynamic-slice(%b{n}, %i), {cut}",
+    ]
+  text = entry(*lines, "ROOT %r = f32[2]{0} add(%c2, %d2)")
+  size = 2 * 2 * 32 * 3 / 4
+  assert measure(text).sent == {("reduce-scatter", (0, 1, 2, 3)): size}
+  # Of one that is read whole the whole is sent.
+  read = text.replace("add(%c2, %d2)", "add(%c2, %b2)")
+  sent = measure(read).sent
+  assert sent["all-reduce", (0, 1, 2, 3)] == size
+  assert sent["reduce-scatter", (0, 1, 2, 3)] == size / 2
 
 
 def test_convolution_meets_only_cells():

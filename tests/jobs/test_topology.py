@@ -35,6 +35,8 @@ def test_rings_run_along_the_axes_that_a_group_spans():
   large = torus(16, 16)  # closed to rings
   assert large.rate(tuple(range(16)), large.devices) == 2 * link
   assert large.rate(tuple(range(256)), large.devices) == 4 * link
+  # Half of them: one axis is whole, of the other a line of eight.
+  assert large.rate(tuple(range(128)), large.devices) == 3 * link
   cube = torus(4, 4, 4, kind="TPU v5")
   assert cube.rate(tuple(range(64)), cube.devices) == 6 * 100e9
 

@@ -1,5 +1,7 @@
 """Mesh, sharding table, and that no split of the work changes its result."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -30,6 +32,14 @@ def mesh_of(data: int, fsdp: int) -> jax.sharding.Mesh:
 def test_minus_one_takes_the_remaining_devices():
   assert dict(mesh_of(-1, 2).shape) == {"data": 4, "fsdp": 2}
   assert dict(mesh_of(2, -1).shape) == {"data": 2, "fsdp": 4}
+
+
+def test_a_single_device_needs_no_other_settings():
+  alone = jax.devices()[:1]
+  sizes = config.Mesh(data=2, fsdp=-1, gather="step", cpu_devices=1)
+  assert dict(sharding.make_mesh(sizes, alone).shape) == {"data": 1, "fsdp": 1}
+  with pytest.raises(ValueError, match=r"mesh.fsdp=4 does not fit 1 device"):
+    sharding.make_mesh(dataclasses.replace(sizes, fsdp=4), alone)
 
 
 @pytest.mark.parametrize("data, fsdp", [(3, 1), (-1, 3), (-1, -1), (0, 8)])
