@@ -67,7 +67,7 @@ def test_the_papers_mixture_is_table_8():
 def test_full_sizes_split_their_state_and_keep_their_images():
   for name in pretrain.FULL:
     values = pretrain.get_config(name)
-    assert (values.mesh.data, values.mesh.fsdp) == (1, -1)
+    assert (values.mesh.data, values.mesh.fsdp) == (2, -1)
     assert values.objective.negative_pool == values.batch_size
     assert not values.objective.hard_images
   assert pretrain.get_config("scenes").objective.hard_images
