@@ -73,7 +73,7 @@ class _Loop:
     while True:
       if self.streak.failed:
         self.roll_back(batches)
-      stopped = self.stop.asked(self.done)
+      stopped = self.asked()
       if not stopped:
         self.evaluate()
       end = stopped or self.done >= self.every.total_steps
@@ -85,6 +85,13 @@ class _Loop:
         self.step(batches)
     self.tools.checkpoints.wait()
     return Outcome(self.state, self.host, self.stop.signal if stopped else None)
+
+  def asked(self) -> bool:
+    """Whether to stop now; several processes wait for their devices here."""
+    begin = time.perf_counter()
+    stopped = self.stop.asked(self.done)
+    self.tools.clock.add_wait(time.perf_counter() - begin)
+    return stopped
 
   def evaluate(self) -> None:
     """Scores the state when it is due and was not scored before."""
@@ -148,7 +155,10 @@ class _Loop:
     if self.pending:
       step, metrics = self.pending
       self.pending = None
-      self.record(step, jax.device_get(metrics))
+      begin = time.perf_counter()
+      values = jax.device_get(metrics)
+      self.tools.clock.add_wait(time.perf_counter() - begin)
+      self.record(step, values)
 
   def record(self, step: int, metrics: Mapping[str, Any]) -> None:
     """Averages the metrics of one step; at the interval's end writes them."""

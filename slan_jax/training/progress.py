@@ -38,6 +38,11 @@ class Clock:
     if self._flops is not None:
       self._model_flops += self._flops(step)
 
+  def add_wait(self, seconds: float) -> None:
+    """Counts waiting for the devices outside of `add`'s steps, in seconds."""
+    if self.steps:  # the first step is left out, and so is the wait for it
+      self.seconds += seconds
+
   def add_save(self, seconds: float) -> None:
     """Counts one save: how long it kept training from going on."""
     self.saves += 1

@@ -13,6 +13,7 @@ import pytest
 
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.errors import NonFiniteError
+from slan_jax.training.stop import Stop
 from tests.training import toy
 from tests.training.toy import assert_trees_equal, build, toy_task, train
 
@@ -83,6 +84,19 @@ def test_killed_without_saving_is_the_same_run(tmp_path, built, whole):
   outcome = train(tmp_path, on_batch=seen.append, built=built)
   assert seen[0] == 6  # back to the checkpoint of step 5
   assert_same_run(tmp_path, outcome, whole)
+
+
+def test_waiting_to_agree_belongs_to_the_steps(tmp_path, built, monkeypatch):
+  """Several processes wait for their devices before they agree to go on."""
+
+  def agreed(stop, step):
+    time.sleep(0.05)
+    return False
+
+  monkeypatch.setattr(Stop, "asked", agreed)
+  host = train(tmp_path, built=built).host
+  # Before 11 rounds; nothing is counted until the second step is behind.
+  assert host.seconds > 8 * 0.05
 
 
 def test_finished_run_takes_no_data(whole, built):
