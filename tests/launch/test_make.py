@@ -1,5 +1,6 @@
 """What `make tasks` would run: every task, from and beside what it should."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,9 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 def commands(folder: Path, *settings: str) -> list[str]:
   """The commands of `make -n tasks` there, each on one line."""
+  # A make around the tests hands down its settings, and names directories.
+  own = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
   done = subprocess.run(
     ["make", "-n", "tasks", *settings],
     cwd=folder,
+    env=own,
     capture_output=True,
     text=True,
   )
