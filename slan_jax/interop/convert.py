@@ -42,6 +42,18 @@ def flatten(tree: Any) -> dict[str, Any]:
   return {"/".join(key.key for key in path): leaf for path, leaf in leaves}
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """{"a/b": leaf} as a tree of nested dicts: the way back of `flatten`."""
+  root: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *parents, name = path.split("/")
+    node = root
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = leaf
+  return root
+
+
 def slots(kind: names.Kind, dialect: str, template: Any) -> list[Slot]:
   """Where every array of a tree stands in a dialect.
 

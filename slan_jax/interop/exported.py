@@ -109,22 +109,11 @@ def parts(params: Any, most_bytes: int) -> Iterator[Any]:
   size = 0
   for path, leaf in convert.flatten(params).items():
     if chosen and size + leaf.size * leaf.dtype.itemsize > most_bytes:
-      yield _nested(chosen)
+      yield convert.nested(chosen)
       chosen, size = {}, 0
     chosen[path] = leaf
     size += leaf.size * leaf.dtype.itemsize
-  yield _nested(chosen)
-
-
-def _nested(flat: dict[str, Any]) -> Any:
-  root: dict[str, Any] = {}
-  for path, leaf in flat.items():
-    *parents, name = path.split("/")
-    node = root
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = leaf
-  return root
+  yield convert.nested(chosen)
 
 
 def params_template(

@@ -72,7 +72,7 @@ class Predictor:
     self.locate = _locating(trained) or (
       self.predict | grounding.predictions(model)
     )
-    self._batching = Batching(size=batch, pairs=batch, progress=progress)
+    self._batch, self._progress = batch, progress
 
   def fingerprint(self) -> str:
     """Sixteen hexadecimal digits of shapes and parameters."""
@@ -119,7 +119,7 @@ class Predictor:
       count: I.
     """
     return evaluator.ImageChunks(
-      self.predict, self.params, images, count, self._batching
+      self.predict, self.params, images, count, self._batching(count)
     )
 
   def file_chunks(self, paths: Sequence[Path]) -> evaluator.ImageChunks:
@@ -130,7 +130,8 @@ class Predictor:
   def embeddings(self, chunks: evaluator.ImageChunks) -> np.ndarray:
     """Unit vectors of images: float32 [I, E]."""
     made = []
-    with evaluator.progress_bar("images", self._batching) as bar:
+    batching = self._batching(chunks.images)
+    with evaluator.progress_bar("images", batching) as bar:
       for chunk in range(len(chunks)):
         used = len(chunks.rows(chunk))
         states = chunks.states(chunk)
@@ -140,11 +141,11 @@ class Predictor:
 
   def text_states(self, words: Words) -> Tree:
     """States of texts on the host, leading axis T."""
-    with evaluator.progress_bar("texts", self._batching) as bar:
+    batching = self._batching(len(words.tokens))
+    with evaluator.progress_bar("texts", batching) as bar:
       return evaluator.encode_texts(
-        self.predict, self.params, words.tokens, words.mask,
-        self._batching, bar,
-      )  # fmt: skip
+        self.predict, self.params, words.tokens, words.mask, batching, bar
+      )
 
   def match(
     self, chunks: evaluator.ImageChunks, texts: Tree, wanted: np.ndarray
@@ -159,11 +160,11 @@ class Predictor:
     Returns:
       float32 [I, T]; zero where not wanted.
     """
-    with evaluator.progress_bar("pairs", self._batching) as bar:
+    batching = self._batching(int(wanted.sum()))
+    with evaluator.progress_bar("pairs", batching) as bar:
       return evaluator.score_pairs(
-        self.predict["itm"], self.params, chunks, texts, wanted,
-        self._batching, bar,
-      )  # fmt: skip
+        self.predict["itm"], self.params, chunks, texts, wanted, batching, bar
+      )
 
   def ground(self, path: Path, words: Words) -> dict[str, np.ndarray]:
     """What `ground` of slan_jax.tasks.grounding returns, for one image."""
@@ -200,8 +201,13 @@ class Predictor:
       captions=words.texts,
       phrases=[[phrase.text for phrase in found] for found in phrases],
       step=0,
-      batching=self._batching,
+      batching=self._batching(len(rows)),
     )  # fmt: skip
+
+  def _batching(self, count: int) -> Batching:
+    """One image alone is not computed as often as a batch has rows."""
+    size = self._batch if count > 1 else 1
+    return Batching(size=size, pairs=size, progress=self._progress)
 
 
 def _locating(trained: Trained) -> dict[str, Callable] | None:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from slan_jax.input.errors import InputError
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.interop import exported
-from slan_jax.interop.convert import flatten
+from slan_jax.interop.convert import flatten, nested
 from slan_jax.interop.problems import LoadError, raise_for
 from slan_jax.jobs import pretrained, workdir
 from slan_jax.jobs.experiment import Experiment
@@ -133,9 +133,10 @@ def _of_run(directory: Path, checkpoint: str) -> _Origin:
     ) from error
 
   def read(places: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-    return flatten(checkpoints.restore_part(step, "params", _nested(places)))
+    return flatten(checkpoints.restore_part(step, "params", nested(places)))
 
-  shapes = checkpoints.shapes(step, "params")
+  held = checkpoints.shapes(step, "params")
+  shapes = {name: leaf.shape for name, leaf in held.items()}
   return _Origin(flat_keys(model), encoder.to_json(), shapes, read)
 
 
@@ -156,17 +157,6 @@ def _of_export(directory: Path, checkpoint: str) -> _Origin:
   shapes = {name: leaf.shape for name, leaf in flatten(template).items()}
   tokenizer = path.read_text("utf-8")
   return _Origin(flat_keys(values["model"]), tokenizer, shapes, read)
-
-
-def _nested(flat: dict[str, Any]) -> Tree:
-  tree: dict[str, Any] = {}
-  for path, leaf in flat.items():
-    *parents, name = path.split("/")
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = leaf
-  return tree
 
 
 def _check_tokenizer(directory: Path, theirs: str, ours: TextEncoder) -> None:

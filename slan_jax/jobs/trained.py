@@ -11,12 +11,10 @@ import jax
 from slan_jax.evaluation.report import read_report
 from slan_jax.interop import export, load
 from slan_jax.interop.card import model_card, writes
+from slan_jax.interop.convert import nested
 from slan_jax.jobs import workdir
-from slan_jax.jobs.catalog import make_task
 from slan_jax.jobs.experiment import read_tokenizer
-from slan_jax.training.config import Mesh
-from slan_jax.training.sharding import make_mesh
-from slan_jax.training.state import abstract_params
+from slan_jax.training.checkpoint import Checkpoints
 
 Tree = Any
 
@@ -59,13 +57,11 @@ def open_run(
   step = workdir.choose_step(checkpoints, checkpoint)
   config_hash = workdir.config_hash(experiment)
   experiment, encoder = read_tokenizer(experiment)
-  # The host's memory holds it, wherever it was trained.
-  mesh = make_mesh(Mesh(1, 1, "step", 1), jax.local_devices(backend="cpu")[:1])
-  shapes = abstract_params(make_task(experiment, encoder), mesh)
+  part = "ema" if ema else "params"
+  shapes = _shapes(checkpoints, step, part)
   # What a downstream task adds under its own name is no part of an export; how
   # to localise is, which two tasks share.
   shapes.pop(experiment.task, None)
-  part = "ema" if ema else "params"
   training = json.loads(json.dumps(dataclasses.asdict(experiment)))
   paths = sorted(Path(directory).glob("eval/*/metrics.json"), reverse=True)
   trained = export.Trained(
@@ -99,6 +95,21 @@ def read_run(
   """The same with all its parameters; see `open_run`."""
   run = open_run(directory, checkpoint, dtype, ema)
   return run.trained._replace(params=run.read(run.trained.params))
+
+
+def _shapes(checkpoints: Checkpoints, step: int, part: str) -> Tree:
+  """Parameters as a checkpoint holds them, for the memory of this host.
+
+  It knows its own arrays: tracing the model to learn them takes a second.
+  """
+  (device, *_) = jax.local_devices(backend="cpu")
+  here = jax.sharding.SingleDeviceSharding(device)
+  return nested(
+    {
+      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
+      for name, leaf in checkpoints.shapes(step, part).items()
+    }
+  )
 
 
 def _calibration(

@@ -250,11 +250,10 @@ class Slan(nn.Module):
       phrase's own map and to the other phrases [B, H, W, P]; the latter passes
       no gradient: contrast decides where a phrase is, not where regions went.
     """
-    cfg, vectors = self.cfg.word_map, text.phrases["vectors"]
-    raw = jnp.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
+    cfg, raw = self.cfg.word_map, _phrase_cosine(image, text)
     slope, cells = None, _stop(raw)
     if cfg.place_bound:
-      slope = _stop(vectors[..., cfg.width :])
+      slope = _stop(text.phrases["vectors"][..., cfg.width :])
       grid = word_map.places(*raw.shape[1:3])
       cells -= jnp.einsum("hwc,bpc->bhwp", grid, slope)
     maps = cells
@@ -315,8 +314,7 @@ class Slan(nn.Module):
     self, image: ImageState, text: TextState, located: Located
   ) -> jax.Array:
     """How well each phrase is found, on the map and in a region: [B, 5]."""
-    raw, _ = self.phrase_maps(image, text)
-    mask = text.phrases["mask"]
+    raw, mask = _phrase_cosine(image, text), text.phrases["mask"]
     on_map = jnp.max(raw, axis=(1, 2))
     in_region = roi_align(
       raw,
@@ -377,6 +375,12 @@ class Slan(nn.Module):
     kept = image_state.regions["mask"]
     self.generate(ids, mask, located.regions, kept)
     return self.match(image_state, text, located)
+
+
+def _phrase_cosine(image: ImageState, text: TextState) -> jax.Array:
+  """Similarity of aligned images and phrases: [B, h, w, P]."""
+  vectors = text.phrases["vectors"]
+  return jnp.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
 
 
 def _mean_and_min(

@@ -47,6 +47,7 @@ class Checkpoints:
     self._scores = Scores(self.directory)
     self._last: int | None = None  # step whose writing was begun last
     self._unsure = False  # whether it is known to be whole
+    self._looked_at: dict[int, dict[str, Any]] = {}  # step -> its arrays
     self._manager = ocp.CheckpointManager(
       self.directory,
       item_handlers={
@@ -82,6 +83,7 @@ class Checkpoints:
     record = {"checksums": checksums(arrays), "host": dict(host)}
     self.wait()
     self._last, self._unsure = int(state.step), True
+    self._looked_at.clear()
     with writing(self.directory, self._last):
       if jax.process_index() == 0:
         probe(self.directory)
@@ -126,8 +128,8 @@ class Checkpoints:
       )
     return None
 
-  def shapes(self, step: int, part: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays of one field, as a step holds them.
+  def shapes(self, step: int, part: str) -> dict[str, jax.ShapeDtypeStruct]:
+    """Names, shapes and types of the arrays of a field, as a step holds them.
 
     Args:
       step: which checkpoint.
@@ -138,7 +140,7 @@ class Checkpoints:
     """
     saved, start = self._saved(step), f"{part}/"
     return {
-      name.removeprefix(start): tuple(leaf.shape)
+      name.removeprefix(start): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
       for name, leaf in saved.items()
       if name.startswith(start)
     }
@@ -233,10 +235,15 @@ class Checkpoints:
     return lookup(arrays, like), host
 
   def _saved(self, step: int) -> dict[str, Any]:
-    """Name -> what Orbax knows of each array of a step."""
-    with reading(self.directory, step):
-      found = flat(self._manager.item_metadata(step)["state"].tree)
-    return found
+    """Name -> what Orbax knows of each array of a step.
+
+    It asks every array of the state, so that is done once for all parts.
+    """
+    if step not in self._looked_at:
+      with reading(self.directory, step):
+        found = flat(self._manager.item_metadata(step)["state"].tree)
+      self._looked_at[step] = found
+    return self._looked_at[step]
 
   def _set_aside(self, step: int) -> None:
     if self._read_only:

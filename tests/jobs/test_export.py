@@ -24,11 +24,6 @@ def run(scenes, tmp_path_factory):
   return directory
 
 
-@pytest.fixture(autouse=True)
-def light(monkeypatch):
-  monkeypatch.setattr(trained, "make_task", light_task)
-
-
 def arguments(*given):
   return export._parser().parse_args(["--workdir", "run", *map(str, given)])
 
@@ -36,9 +31,7 @@ def arguments(*given):
 @pytest.fixture(scope="module")
 def small(run):
   """The small model, with what the run says about itself."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(trained, "make_task", light_task)
-    whole = trained.read_run(run, "last")
+  whole = trained.read_run(run, "last")
   cfg = pair.config(
     "scenes", model__text__vocab_size=whole.model.text.vocab_size
   )

@@ -111,6 +111,12 @@ def test_scores_are_those_of_torch(
   assert abs(match - lines[0]["match"]) < 1e-5
 
 
+def test_one_picture_is_computed_once(predictor, pictures):
+  for count, rows in ((1, 1), (2, 4)):
+    paths = [pictures / "a.png", pictures / "b.jpg"][:count]
+    assert predictor.file_chunks(paths).states(0).embedding.shape[0] == rows
+
+
 def test_retrieval_keeps_what_it_encoded(
   predictor, pictures, monkeypatch, capsys
 ):

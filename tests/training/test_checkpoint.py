@@ -14,7 +14,7 @@ import pytest
 from slan_jax.training import sharding
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.errors import CorruptCheckpointError, SaveError
-from slan_jax.training.leaves import checksums
+from slan_jax.training.leaves import checksums, flat
 from slan_jax.training.storage import reading
 from tests.training.toy import assert_trees_equal, build, toy_batch, toy_task
 
@@ -169,6 +169,28 @@ def test_another_model_is_not_called_corrupt(tmp_path, toy, states):
   with pytest.raises(ValueError, match=r"another model: params/head/kernel"):
     Checkpoints(tmp_path).restore_newest(other)
   assert (tmp_path / "2").is_dir()
+
+
+def test_a_step_is_asked_once_what_it_holds(tmp_path, states, monkeypatch):
+  save(tmp_path, [states[2]])
+  checkpoints, asked = Checkpoints(tmp_path), []
+  look = checkpoints._manager.item_metadata
+  monkeypatch.setattr(
+    checkpoints._manager,
+    "item_metadata",
+    lambda step: asked.append(step) or look(step),
+  )
+  held = checkpoints.shapes(2, "params")
+  like = flat(states[2].params)
+  assert {n: (x.shape, x.dtype) for n, x in held.items()} == {
+    n: (x.shape, x.dtype) for n, x in like.items()
+  }
+  checkpoints.restore_part(2, "params", states[2].params)
+  assert asked == [2]
+  checkpoints.save(states[4], {})  # it may overwrite what was known
+  checkpoints.shapes(2, "params")
+  checkpoints.close()
+  assert asked == [2, 2]
 
 
 def test_unreadable_scores_are_dropped(tmp_path, caplog):
