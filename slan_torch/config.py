@@ -5,7 +5,7 @@
 """
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 FORMAT = 1  # of config.json; another number means another layout
 MODEL_TYPE = "slan"
@@ -24,6 +24,22 @@ DETECTION = {
   "prompt_classes": 0,
   "max_length": 256,
   "learned": False,  # temperature and nothing are among the weights
+  "phrases": False,  # learned from the boxes of phrases, so `ground` scores so
+}
+
+# How texts are written, unless config.json tells; explained there as well.
+_WRITE = {
+  "search": "beam",
+  "beams": 3,
+  "top_p": 0.9,
+  "shortest": 1,
+  "longest": 20,
+  "repetition_penalty": 1.0,
+}
+WRITING = {
+  "captioning": _WRITE,
+  "vqa": _WRITE | {"longest": 10},
+  "prompt": [],  # token ids that a caption begins with
 }
 
 _TOP = (
@@ -53,6 +69,17 @@ _BACKBONES = {
   "vit": "kind patch width layers heads mlp_width middle_layer",
   "resnet": "kind stem stem_width block widths depths first_stride norm",
 }
+
+
+class Recipe(NamedTuple):
+  """How a text is written; configs/base.py of slan_jax explains each field."""
+
+  search: str
+  beams: int
+  top_p: float
+  shortest: int
+  longest: int
+  repetition_penalty: float
 
 
 class ExportError(ValueError):
@@ -96,7 +123,40 @@ def read_config(values: Any, source: str) -> SimpleNamespace:
   _check(values["backbone"], _BACKBONES[kind], source, "backbone")
   given = _mapping(values.get("detection", {}), source, "detection")
   _check(DETECTION | given, " ".join(DETECTION), source, "detection")
-  return _namespace(values | {"detection": DETECTION | given})
+  writing = WRITING | _mapping(values.get("writing", {}), source, "writing")
+  _check(writing, " ".join(WRITING), source, "writing")
+  for name in ("captioning", "vqa"):
+    keys = " ".join(Recipe._fields)
+    _check(writing[name], keys, source, f"writing.{name}")
+  more = {"detection": DETECTION | given, "writing": writing}
+  return _namespace(values | more)
+
+
+def recipe(configured: SimpleNamespace, given: dict[str, Any]) -> Recipe:
+  """A configured way of writing, with what was given in its place.
+
+  Args:
+    configured: fields of `Recipe`, as `read_config` returns them.
+    given: some of them.
+
+  Raises:
+    ValueError: an unknown field, or values that cannot be.
+  """
+  if unknown := sorted(given.keys() - set(Recipe._fields)):
+    raise ValueError(
+      f"unknown {', '.join(unknown)}; choose of {', '.join(Recipe._fields)}"
+    )
+  made = Recipe(**vars(configured))._replace(**given)
+  if made.search not in ("beam", "nucleus"):
+    raise ValueError(f"search={made.search!r}; expected beam or nucleus")
+  lengths = 0 <= made.shortest <= made.longest and made.longest >= 1
+  shares = 0 < made.top_p <= 1 and made.repetition_penalty > 0
+  if made.beams < 1 or not lengths or not shares:
+    raise ValueError(
+      f"{made}: expected 1 or more beams, 0 <= shortest <= longest, "
+      "0 < top_p <= 1 and a repetition_penalty above 0"
+    )
+  return made
 
 
 def _mapping(value: Any, source: str, where: str) -> dict[str, Any]:

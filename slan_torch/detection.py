@@ -8,13 +8,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from slan_torch.layers import l2_normalize
-from slan_torch.roi_align import roi_align
-from slan_torch.word_map import content_tokens, inner_tokens, phrase_heads
+from slan_torch.localisation import region_scores
+from slan_torch.word_map import content_tokens, phrase_heads
 
-_TEMPERATURE = (0.01, 1.0)  # bounds of what detection learns
 _TINY = 1e-9
 
 
@@ -48,15 +45,14 @@ def detect(model, images: Tensor, prompts: Prompts) -> dict[str, Tensor]:
     saliency times the mean over a class's tokens, -1 where there is no class
     or a better region of it overlaps; classes [K * R, C], as in `prompts`.
   """
-  options = model.config.detection
-  top = options.top or model.cfg.detector.queries
-  image = model.encode_image(images, top=top, threshold=options.threshold)
+  options, regions = model.config.detection, model.box_regions
+  image = model.encode_image(images, **regions)
   found = [
     _detect_one(model, image, options, *(part[row] for part in prompts[1:4]))
     for row in range(len(prompts.ids))
   ]
   boxes, scores = (torch.cat(part, 1) for part in zip(*found))
-  classes = prompts.classes.repeat_interleave(top, 0)
+  classes = prompts.classes.repeat_interleave(regions["top"], 0)
   return {
     "boxes": boxes,
     "scores": scores.masked_fill(classes < 0, -1.0),
@@ -71,23 +67,11 @@ def _detect_one(
   text = _asked(model, ids[None], mask[None], class_tokens, len(image.v))
   located = model.locate(image, text)
   boxes = located.boxes[:, -1]
-  cosine, counts = _token_cosines(model, image, text, located)
-  tau, nothing = (
-    torch.as_tensor(model.localisation[name], device=cosine.device)
-    for name in ("temperature", "nothing")
-  )
-  tau = tau.clamp(*_TEMPERATURE)
-  logits = (cosine / tau).masked_fill(~counts[:, None], -1e9)
-  nothing = (nothing / tau).expand(*logits.shape[:2], 1)
-  named = torch.cat([logits, nothing], -1).softmax(-1)[..., :-1]
-  saliency = image.proposals["saliency_logit"].gather(1, image.regions["index"])
-  scores = named * saliency.float().sigmoid()[..., None]
-  if options.fit and text.phrases is not None:
-    fit = model.box_fit(image, text, boxes)
-    scores = scores * torch.einsum("brp,bpn->brn", fit, _places(text))
+  last = located.boxes.shape[1] - 1
+  scores, counts = region_scores(model, image, text, located, [last])
   weight = (class_tokens & counts[:1]).float()
   weight = weight / weight.sum(-1, keepdim=True).clamp(min=1.0)
-  scores = torch.einsum("brn,cn->brc", scores, weight)
+  scores = torch.einsum("brn,cn->brc", scores[:, 0], weight)
   half = boxes[..., 2:] / 2
   corners = torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], -1)
   corners = corners.clamp(0, 1)
@@ -124,28 +108,6 @@ def _asked(model, ids, mask, class_tokens, count: int):
 
 def _repeat(x: Tensor, count: int) -> Tensor:
   return x.expand(count, *x.shape[1:])
-
-
-def _places(text) -> Tensor:
-  """Token that speaks for each phrase, its last word: [B, P, N] float32."""
-  place = F.one_hot(text.phrases["head"], text.mask.shape[1]).float()
-  return place.masked_fill(~text.phrases["mask"][..., None], 0.0)
-
-
-def _token_cosines(model, image, text, located) -> tuple[Tensor, Tensor]:
-  """Cosine of regions and tokens [B, R, N]; tokens that count [B, N]."""
-  cfg, boxes = model.cfg.adaptor, located.boxes[:, -1]
-  if text.phrases is None:
-    features = image.pyramid[located.boxes.shape[1] - 2]
-    pooled = roi_align(features, boxes, cfg.roi_size, cfg.sampling_ratio)
-    pooled = l2_normalize(pooled.mean((2, 3)))
-    words = l2_normalize(located.words)
-    cosine = torch.einsum("brd,bnd->brn", pooled, words)
-    return cosine, inner_tokens(text.mask)
-  raw, _ = model.phrase_maps(image, text)
-  pooled = roi_align(raw, boxes.detach(), 1, cfg.roi_size)[:, :, 0, 0]
-  place = _places(text)
-  return torch.einsum("brp,bpn->brn", pooled, place), (place > 0).any(1)
 
 
 def suppress(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:

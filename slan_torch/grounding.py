@@ -5,24 +5,25 @@ Axes: B pairs, L levels, R regions, Q proposals, N words, P phrases.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from slan_torch import region_tokens
 from slan_torch.layers import l2_normalize
-from slan_torch.roi_align import roi_align
+from slan_torch.localisation import region_scores
 from slan_torch.word_map import inner_tokens
 
 
 def ground(
   model, image: Tensor, ids: Tensor, mask: Tensor
 ) -> dict[str, Tensor]:
-  """Locates a caption's words, and scores regions as pre-training leaves them.
+  """Locates a caption's words.
 
-  What learned from boxes (`config.detection.learned`) is scored so, too; its
-  own scores of phrases are slan_jax's (slan_jax/tasks/localisation.py).
+  A model that learned from the boxes of phrases (`config.detection.phrases`)
+  keeps and scores regions as it learned to, another as pre-training leaves it.
 
   Args:
     model: `SLANModel`.
-    image: as `SLANModel.encode_image` takes it, or what that returns.
+    image: as `SLANModel.encode_image` takes it, or what that returns, of a
+      model that learned so with `**model.box_regions`.
     ids: [B, N].
     mask: bool [B, N].
 
@@ -33,28 +34,33 @@ def ground(
     [B, h, w, N], where each word is; proposals [B, Q, 4] and proposal_score
     [B, Q], the saliency before the region filter.
   """
-  images = model.encode_image(image) if isinstance(image, Tensor) else image
+  learned, images = model.config.detection.phrases, image
+  if isinstance(image, Tensor):
+    regions = model.box_regions if learned else {}
+    images = model.encode_image(image, **regions)
   texts = model.encode_text(ids, mask)
   located = model.locate(images, texts)
   by = _by_words if texts.phrases is None else _by_phrases
-  return {
+  found = {
     "boxes": located.boxes,
     "region_mask": images.regions["mask"],
     "proposals": images.proposals["boxes"],
     "proposal_score": images.proposals["saliency_logit"].sigmoid(),
     **by(model, images, texts, located),
   }
+  if learned:
+    levels = range(located.boxes.shape[1])
+    found["scores"], _ = region_scores(model, images, texts, located, levels)
+  return found
 
 
 def _by_phrases(model, images, texts, located) -> dict[str, Tensor]:
   """Scores a head noun by the fit of the box to its phrase's map."""
-  heads = texts.phrases
-  place = F.one_hot(heads["head"], texts.mask.shape[1]).float()
-  place = place.masked_fill(~heads["mask"][..., None], 0.0)  # [B, P, N]
-  fit = [model.box_fit(images, texts, b) for b in located.boxes.unbind(1)]
+  place = region_tokens.phrase_places(texts)
   _, fine = model.phrase_maps(images, texts)
+  levels = range(located.boxes.shape[1])
   return {
-    "scores": torch.einsum("blrp,bpn->blrn", torch.stack(fit, 1), place),
+    "scores": region_tokens.phrase_fit(model, images, texts, located, levels),
     "token_weight": place.amax(1),
     "map": torch.einsum("bhwp,bpn->bhwn", fine, place),
   }
@@ -62,16 +68,10 @@ def _by_phrases(model, images, texts, located) -> dict[str, Tensor]:
 
 def _by_words(model, images, texts, located) -> dict[str, Tensor]:
   """Scores a word by its cosine with the region pooled after each level."""
-  words, cfg = l2_normalize(located.words), model.cfg.adaptor
-  scores = []
-  for level, boxes in enumerate(located.boxes.unbind(1)):
-    features = images.pyramid[max(level - 1, 0)]
-    pooled = roi_align(features, boxes, cfg.roi_size, cfg.sampling_ratio)
-    pooled = l2_normalize(pooled.mean((2, 3)))
-    scores.append(torch.einsum("brd,bnd->brn", pooled, words))
   last = l2_normalize(images.pyramid[-1])
+  levels = range(located.boxes.shape[1])
   return {
-    "scores": torch.stack(scores, 1),
+    "scores": region_tokens.word_cosines(model, images, located, levels),
     "token_weight": inner_tokens(texts.mask).float(),
-    "map": torch.einsum("bhwd,bnd->bhwn", last, words),
+    "map": torch.einsum("bhwd,bnd->bhwn", last, l2_normalize(located.words)),
   }

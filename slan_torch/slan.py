@@ -353,6 +353,13 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     logits = self.match(images, texts, self.locate(images, texts))
     return logits[:, 1] - logits[:, 0]
 
+  @property
+  def box_regions(self) -> dict[str, float]:
+    """What `encode_image` keeps for boxes: `top` and `threshold`."""
+    options = self.config.detection
+    top = options.top or self.cfg.detector.queries
+    return {"top": top, "threshold": options.threshold}
+
   def ground(
     self, image: Tensor | ImageState, ids: Tensor, mask: Tensor
   ) -> Arrays:

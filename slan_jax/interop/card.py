@@ -28,6 +28,12 @@ a text, learned {learned}. Step {step} of a run with
 
 """
 
+_LEARNED = {
+  True: "from boxes too",
+  False: "from captions without boxes",
+  None: "from captions; what it began from cannot be read any more and may "
+  "have seen boxes",
+}
 # Keys of the training configuration that a reader asks for first.
 _SHOWN = (
   "task",
@@ -50,6 +56,7 @@ def model_card(
   training: dict[str, Any],
   reports: Sequence[dict[str, Any]],
   *,
+  boxes: bool | None,
   step: int,
   config_hash: str,
   parameters: int,
@@ -60,6 +67,8 @@ def model_card(
   Args:
     training: the whole configuration of the run.
     reports: contents of its metrics.json files.
+    boxes: whether it, or what it began from, learned from boxes; None = what
+      it began from cannot be read any more.
     step: of the exported checkpoint.
     config_hash: of the configuration.
     parameters: how many there are.
@@ -67,9 +76,7 @@ def model_card(
   """
   text = _HEAD.format(
     backbone=training["model"]["backbone"]["name"],
-    learned="from boxes too"
-    if training["task"] in ("detection", "grounding")
-    else "from captions without boxes",
+    learned=_LEARNED[boxes],
     step=step,
     config=config_hash,
     count=parameters,
@@ -83,18 +90,24 @@ def model_card(
     text += "Not scored yet; slan-eval scores a run.\n"
   for report in reports:
     text += _scores(report, step)
-  if not writes(training):
+  task = training["task"]
+  if not writes_captions(task, training["objective"]["lm"]):
+    decoder = "learned answers alone" if task == "vqa" else "was not trained"
     text += (
-      "\n## Limits\n\nThe text decoder was not trained (`objective.lm` is 0): "
+      f"\n## Limits\n\nThe text decoder {decoder} (`objective.lm` is 0): "
       "captions that it writes mean nothing.\n"
     )
   return text
 
 
-def writes(training: dict[str, Any]) -> bool:
-  """Whether a run with this configuration trains the text decoder."""
-  tuned = training["task"] in ("captioning", "vqa")
-  return tuned or training["objective"]["lm"] > 0
+def writes_captions(task: str, lm: float) -> bool:
+  """Whether a run's text decoder learned to write captions.
+
+  Args:
+    task: of the run.
+    lm: weight of the causal language loss, `objective.lm`.
+  """
+  return task == "captioning" or lm > 0
 
 
 def _lookup(values: dict[str, Any], key: str) -> Any:

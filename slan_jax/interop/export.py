@@ -1,7 +1,7 @@
 """A trained model as a directory that Hugging Face tools and torch read."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +36,11 @@ class Trained(NamedTuple):
     tokenizer: text of tokenizer.json.
     token_ids: of pad, unk, cls, sep and mask.
     max_length: tokens of every text.
-    captions: whether the text decoder was trained.
+    captions: whether the text decoder learned to write captions.
     card: text of the model card.
     training: the whole configuration of the run, as JSON values.
     calibration: contents of calibration.json; None = never fitted.
+    prompt: token ids that captions begin with.
   """
 
   model: config.Slan
@@ -51,6 +52,7 @@ class Trained(NamedTuple):
   card: str
   training: dict[str, Any]
   calibration: dict[str, Any] | None = None
+  prompt: tuple[int, ...] = ()
 
   @property
   def learned(self) -> tuple[str, ...]:
@@ -60,15 +62,33 @@ class Trained(NamedTuple):
   @property
   def detection(self) -> dict[str, Any] | None:
     """How it detects, as slan_torch reads it; None = no run has told."""
+    if "detection" not in self.training or "localisation" not in self.training:
+      return None
+    learned = "localisation" in self.params
+    return detection_values(self.training) | {"learned": learned}
+
+  @property
+  def writing(self) -> dict[str, Any] | None:
+    """How it writes, as slan_torch reads it; None = no run has told."""
     try:
-      found, head = (self.training[k] for k in ("detection", "localisation"))
+      found = {k: self.training[k]["write"] for k in ("captioning", "vqa")}
     except KeyError:
       return None
-    return {
-      **{k: head[k] for k in _REGIONS},
-      **{k: found[k] for k in _PROMPTS},
-      "learned": "localisation" in self.params,
-    }
+    return found | {"prompt": list(self.prompt)}
+
+
+def detection_values(training: Mapping[str, Any]) -> dict[str, Any]:
+  """How a run detects and grounds, but for what it learned of that.
+
+  Args:
+    training: its whole configuration.
+  """
+  detection, localisation = training["detection"], training["localisation"]
+  return {
+    **{k: localisation[k] for k in _REGIONS},
+    **{k: detection[k] for k in _PROMPTS},
+    "phrases": training["task"] == "grounding",
+  }
 
 
 def write_weights(
@@ -110,7 +130,7 @@ def write_companions(directory: Path, trained: Trained, dtype: str) -> None:
     dtype: of the weights.
   """
   _write_json(directory / "config.json", config_values(trained, dtype))
-  _write_json(directory / "training_config.json", trained.training)
+  _write_json(directory / exported.TRAINING, trained.training)
   _write_json(directory / "preprocessor_config.json", _images(trained.model))
   _write_json(directory / "tokenizer_config.json", _texts(trained.max_length))
   _write_json(directory / "special_tokens_map.json", _MARKS)
@@ -129,6 +149,7 @@ def config_values(trained: Trained, dtype: str) -> dict[str, Any]:
     learned=trained.learned,
     dtype=dtype,
     detection=trained.detection,
+    writing=trained.writing,
   )
   return json.loads(json.dumps(values))  # tuples as the lists of a file
 

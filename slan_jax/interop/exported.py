@@ -20,6 +20,7 @@ from slan_jax.models.slan import Slan
 FORMAT = 1  # of config.json; slan_torch reads this one
 MODEL_TYPE = "slan"
 WEIGHTS = "model.safetensors"
+TRAINING = "training_config.json"
 
 
 def config_values(
@@ -31,6 +32,7 @@ def config_values(
   learned: tuple[str, ...],
   dtype: str,
   detection: Mapping[str, Any] | None = None,
+  writing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """config.json of an export, as slan_torch and slan_jax read it.
 
@@ -38,11 +40,12 @@ def config_values(
     model: complete, vocabulary included.
     max_length: tokens of every text.
     token_ids: of pad, unk, cls, sep and mask.
-    captions: whether the text decoder was trained.
+    captions: whether the text decoder learned to write captions.
     learned: names of what the objective learned.
     dtype: key of `DTYPES`.
     detection: how classes become prompts and regions are scored; None = as
       slan_torch has it.
+    writing: how captions and answers are written; None alike.
   """
   row = model.backbone.row
   kind = "vit" if isinstance(row, config.VitRow) else "resnet"
@@ -57,6 +60,7 @@ def config_values(
     "captions": captions,
     "learned": list(learned),
     **({"detection": dict(detection)} if detection else {}),
+    **({"writing": dict(writing)} if writing else {}),
     "backbone": {"kind": kind, **dataclasses.asdict(row)},
     "model": dataclasses.asdict(model),
   }

@@ -4,7 +4,7 @@ Parameters come as JAX's tree and states go as numpy arrays, so that
 `slan_jax.evaluation` drives either framework and counts both alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -16,13 +16,14 @@ Tree = Any
 
 
 def predictions(
-  model: config.Slan, token_ids: dict[str, int]
+  model: config.Slan, token_ids: dict[str, int], detection: Mapping[str, Any]
 ) -> dict[str, Callable]:
   """The functions of slan_jax.tasks.retrieval and grounding, by PyTorch.
 
   Args:
-    model: complete, vocabulary included.
+    model: complete, vocabulary included, with the region filter that is asked.
     token_ids: of pad, unk, cls, sep and mask.
+    detection: of `export.detection_values`.
 
   Returns:
     name -> (params, ...) -> numpy arrays. Each has `eager`: it is not compiled.
@@ -32,7 +33,7 @@ def predictions(
   """
   import slan_torch  # noqa: F401  before any work
 
-  twin = _Twin(model, token_ids)
+  twin = _Twin(model, token_ids, detection)
   names = ("encode_image", "encode_text", "itc", "itm", "ground")
   methods = {name: name for name in names}
   if model.word_map.enabled:
@@ -43,13 +44,14 @@ def predictions(
 class _Twin:
   """The PyTorch model of the parameters that were last seen."""
 
-  def __init__(self, model: config.Slan, token_ids: dict[str, int]):
-    self._model, self._token_ids = model, token_ids
+  def __init__(self, *settings: Any):
+    self._settings = settings
     self._params, self._made = None, None
 
   def of(self, params: Tree) -> Any:
     if self._made is None or params is not self._params:
-      self._made = make_twin(self._model, params, self._token_ids)
+      model, token_ids, detection = self._settings
+      self._made = make_twin(model, params, token_ids, detection)
       self._params = params
     return self._made
 

@@ -1,6 +1,7 @@
 """The PyTorch twin of a model, for what only torch or both can answer."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ def read_twin(directory: Path) -> Any:
 
 
 def make_twin(
-  model: config.Slan, params: Any, token_ids: dict[str, int]
+  model: config.Slan,
+  params: Any,
+  token_ids: dict[str, int],
+  detection: Mapping[str, Any],
 ) -> Any:
   """The `slan_torch.SLANModel` with JAX's parameters, in evaluation mode.
 
@@ -31,6 +35,8 @@ def make_twin(
     model: complete, vocabulary included.
     params: {"slan": ..., "objective": ...}.
     token_ids: of pad, unk, cls, sep and mask.
+    detection: of `export.detection_values`; what it lacks is as slan_torch has
+      it.
 
   Raises:
     ImportError: torch is not installed.
@@ -47,7 +53,7 @@ def make_twin(
     captions=True,
     learned=tuple(sorted(params.get("objective", ()))),
     dtype="float32",
-    detection={"learned": "localisation" in params},
+    detection={**detection, "learned": "localisation" in params},
   )
   twin = SLANModel(read_config(json.loads(json.dumps(values)), "the model"))
   arrays = exported.to_tensors(params, "float32")

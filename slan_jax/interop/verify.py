@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from slan_jax.models.slan import ImageState, Slan
+from slan_jax.models.memory import caption_memory
+from slan_jax.models.slan import Slan
 
 Outputs = dict[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def outputs_of_jax(
     def call(*arguments, method):
       return model.apply({"params": params}, *arguments, method=method)
 
-    return _outputs(call, _memory, images, ids, mask)
+    return _outputs(call, caption_memory, images, ids, mask)
 
   found = jax.jit(everything)(params["slan"], images, ids, mask)
   return jax.tree.map(np.asarray, found)
@@ -49,16 +49,6 @@ def outputs_of_torch(model: Any, images: Any, ids: Any, mask: Any) -> Outputs:
   with torch.no_grad():
     found = _outputs(call, model.caption_states, *inputs)
   return {name: value.numpy() for name, value in found.items()}
-
-
-def _memory(image: ImageState, regions: jax.Array) -> tuple:
-  """V's cells and the adapted regions, which the text decoder looks at."""
-  cells = image.v.reshape(image.v.shape[0], -1, image.v.shape[-1])
-  mask = jnp.ones(cells.shape[:2], bool)
-  return (
-    jnp.concatenate([cells, regions], axis=1),
-    jnp.concatenate([mask, image.regions["mask"]], axis=1),
-  )
 
 
 def _outputs(call: Callable, memory: Callable, images, ids, mask) -> dict:

@@ -167,51 +167,54 @@ class Answers:
       )
     return lines
 
-  def caption(
-    self, images: Sequence[Name], *, beams: int = 3, longest: int = 20
-  ) -> list[Line]:
-    """Captions by the text decoder, which searches in PyTorch.
+  def caption(self, images: Sequence[Name], **write: Any) -> list[Line]:
+    """Captions by the text decoder, in the way that the run configured.
 
     Args:
       images: pictures.
-      beams: 1 = greedy.
-      longest: tokens at most.
+      **write: in place of fields of the run's `captioning.write`: search,
+        beams, top_p, shortest, longest, repetition_penalty.
 
     Raises:
       InputError: an unreadable picture.
-      ValueError: the decoder was not trained, or torch is not installed.
+      ValueError: the decoder never learned captions, or fields that do not fit
+        together.
     """
-    self._check_decoder("write captions")
+    if not self.predictor.trained.captions:
+      raise ValueError(
+        f"{self.source}: its text decoder never learned captions (objective.lm "
+        "was 0), so it cannot write any; train with --config.objective.lm=1, "
+        "or fine-tune with configs/finetune.py:captioning"
+      )
     # Imported here, as below: each verb loads what it needs.
     from slan_jax.jobs.written import captions
 
-    found = captions(self.predictor, images, beams=beams, longest=longest)
+    found = captions(self.predictor, images, write)
     return [
       {"image": str(path), "caption": text} for path, text in zip(images, found)
     ]
 
   def ask(
-    self,
-    image: Name,
-    questions: Sequence[str],
-    *,
-    beams: int = 3,
-    longest: int = 10,
+    self, image: Name, questions: Sequence[str], **write: Any
   ) -> list[Line]:
-    """Answers to questions about a picture, in any words, by PyTorch.
+    """Answers to questions about a picture, in any words.
 
     Args:
       image: a picture.
       questions: about it.
-      beams: 1 = greedy.
-      longest: tokens at most.
+      **write: as `caption`, in place of fields of the run's `vqa.write`.
 
     Raises:
       InputError: an unreadable picture, or a question without a known word.
-      ValueError: the decoder was not trained, or torch is not installed.
+      ValueError: the decoder was not trained, or fields that do not fit
+        together.
     """
-    self._check_decoder("answer questions")
     task = self.predictor.trained.training.get("task")
+    if task != "vqa" and not self.predictor.trained.captions:
+      raise ValueError(
+        f"{self.source}: its text decoder was not trained (objective.lm was "
+        "0), so it cannot answer; fine-tune with configs/finetune.py:vqa"
+      )
     if task != "vqa":
       LOG.warning(
         "%s: trained for %s, never on questions (configs/finetune.py:vqa)",
@@ -220,7 +223,7 @@ class Answers:
     from slan_jax.jobs.written import answers
 
     words = self.words(questions)
-    found = answers(self.predictor, image, words, beams=beams, longest=longest)
+    found = answers(self.predictor, image, words, write)
     return [
       {"image": str(image), "question": question, "answer": text}
       for question, text in zip(questions, found)
@@ -265,13 +268,6 @@ class Answers:
       for box, score, number in zip(boxes, scores, classes)
       if score >= share * scores[0]
     ][:most]
-
-  def _check_decoder(self, wanted: str) -> None:
-    if not self.predictor.trained.captions:
-      raise ValueError(
-        f"{self.source}: its text decoder was not trained (objective.lm was "
-        f"0), so it cannot {wanted}; train with --config.objective.lm=1"
-      )
 
   def words(self, texts: Sequence[str]) -> Words:
     """Token ids of texts; what was not understood becomes a warning.

@@ -15,10 +15,15 @@ from slan_jax.input.captions import CaptionMaker
 from slan_jax.input.gallery import Gallery, retrieval_split
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.text import TextEncoder
-from slan_jax.jobs.experiment import Experiment, batch_shape, marks_of
+from slan_jax.interop.card import writes_captions
+from slan_jax.jobs.experiment import (
+  Experiment,
+  batch_shape,
+  caption_prompt,
+  marks_of,
+)
 from slan_jax.jobs.setting import Score, Setting, Tree
 from slan_jax.tasks import captioning
-from slan_jax.tasks.config import Captioning
 from slan_jax.tasks.task import Task
 
 RESULTS = "results.json"
@@ -26,14 +31,13 @@ RESULTS = "results.json"
 
 def make(experiment: Experiment, encoder: TextEncoder) -> Task:
   """The task; the prompt is known by its tokens."""
-  ids, mask, _ = encoder([experiment.captioning.prompt])
   return captioning.make_task(
     experiment.model,
     experiment.objective,
     experiment.captioning,
     batch_shape(experiment, encoder),
     marks_of(encoder),
-    tuple(ids[mask][1:-1].tolist()),
+    caption_prompt(experiment.task, experiment.captioning, encoder),
   )
 
 
@@ -50,9 +54,9 @@ def open_scorer(setting: Setting) -> Score:
     ValueError: the text decoder of this run was never trained.
   """
   experiment = setting.experiment
-  if experiment.task != "captioning" and not experiment.objective.lm:
+  if not writes_captions(experiment.task, experiment.objective.lm):
     raise ValueError(
-      "--task=captioning: the text decoder of this run was never trained "
+      "--task=captioning: the text decoder of this run never learned captions "
       "(objective.lm is 0); fine-tune it first: slan-train --config "
       "configs/finetune.py:captioning --config.init_from.run=DIR"
     )
@@ -76,7 +80,7 @@ def open_scorer(setting: Setting) -> Score:
       save_cases(output, scores, lambda row: _case(split, texts, scores, row))
     return {
       "task": "captioning",
-      "protocol": f"{_protocol(experiment.captioning)} {found.protocol} "
+      "protocol": f"{_protocol(experiment)} {found.protocol} "
       "Chance: the first caption of another image of the split.",
       "score": experiment.captioning.write.search,
       "samples": {
@@ -118,12 +122,15 @@ def _with_sum(metrics: dict[str, float]) -> dict[str, float]:
   return metrics | {"cider_bleu4": metrics["cider"] + metrics["bleu4"]}
 
 
-def _protocol(options: Captioning) -> str:
-  write = options.write
+def _protocol(experiment: Experiment) -> str:
+  prompt, write = experiment.captioning.prompt, experiment.captioning.write
+  begin = f"Prompt {prompt!r}"
+  if experiment.task != "captioning":
+    begin = "No prompt, which this run never learned"
   how = f"beam search, {write.beams} beams, best mean log probability"
   if write.search == "nucleus":
     how = f"nucleus sampling, p {write.top_p:g}"
   return (
-    f"Prompt {options.prompt!r}, {how}; {write.shortest} to {write.longest} "
-    f"tokens behind it, repetition penalty {write.repetition_penalty:g}."
+    f"{begin}, {how}; {write.shortest} to {write.longest} tokens written, "
+    f"repetition penalty {write.repetition_penalty:g}."
   )

@@ -13,6 +13,7 @@ from rich.console import Console
 from slan_jax.evaluation import cases, report, table, task_report
 from slan_jax.evaluation.files import write_atomically
 from slan_jax.input.text import TextEncoder
+from slan_jax.interop.export import detection_values
 from slan_jax.interop.torch_predictions import predictions
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.catalog import (
@@ -24,6 +25,7 @@ from slan_jax.jobs.catalog import (
 from slan_jax.jobs.experiment import Experiment, read_tokenizer
 from slan_jax.jobs.setting import Setting
 from slan_jax.jobs.start import read_start
+from slan_jax.tasks.localisation import with_regions
 from slan_jax.tasks.task import Task
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.config import Mesh
@@ -212,14 +214,14 @@ def _by_torch(
   name: str, task: Task, experiment: Experiment, encoder: TextEncoder
 ) -> Task:
   """The task, predicting with PyTorch."""
-  tuned = name == experiment.task == "grounding"  # scores regions otherwise
-  if name not in ("retrieval", "grounding") or tuned:
-    raise ValueError(
-      "--framework=torch scores retrieval, and grounding by a model that never "
-      "learned from boxes"
-    )
+  if name not in ("retrieval", "grounding"):
+    raise ValueError("--framework=torch scores retrieval and grounding alone")
+  model = experiment.model
+  if name == experiment.task == "grounding":  # it chooses regions otherwise
+    model = with_regions(model, experiment.localisation)
+  detection = detection_values(dataclasses.asdict(experiment))
   try:
-    made = predictions(experiment.model, encoder.token_ids())
+    made = predictions(model, encoder.token_ids(), detection)
   except ImportError as error:
     raise ValueError(
       "--framework=torch needs torch: pip install slan_jax[torch]"

@@ -149,6 +149,24 @@ def marks_of(encoder: TextEncoder) -> Marks:
   )
 
 
+def caption_prompt(
+  task: str, options: tasks.Captioning, encoder: TextEncoder
+) -> tuple[int, ...]:
+  """Token ids that captions begin with, without [CLS] and [SEP].
+
+  Only what was fine-tuned on captions learned to write behind the prompt.
+
+  Args:
+    task: of the run.
+    options: its section `captioning`.
+    encoder: its tokenizer.
+  """
+  if task != "captioning":
+    return ()
+  ids, mask, _ = encoder([options.prompt])
+  return tuple(ids[mask][1:-1].tolist())
+
+
 def without_remat(experiment: Experiment) -> Experiment:
   """The same model with nothing recomputed, for counting its FLOPs."""
   model = dataclasses.replace(experiment.model, remat="none")

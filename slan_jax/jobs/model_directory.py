@@ -39,7 +39,7 @@ def read_trained(directory: Path, checkpoint: str) -> Trained:
   if not path.is_file():
     raise LoadError(f"{path}: missing; export again")
   fitted = directory / CALIBRATION
-  settings = directory / "training_config.json"
+  settings = directory / exported.TRAINING
   return Trained(
     model=model,
     params=params,
@@ -47,6 +47,7 @@ def read_trained(directory: Path, checkpoint: str) -> Trained:
     card="",
     training=load.read_json(settings) if settings.exists() else {},
     calibration=load.read_json(fitted) if fitted.exists() else None,
+    prompt=tuple(values.get("writing", {}).get("prompt", ())),
     **rest,
   )
 

@@ -72,9 +72,7 @@ def _ground(model: Answers, arguments: argparse.Namespace) -> list[Line]:
 
 
 def _caption(model: Answers, arguments: argparse.Namespace) -> list[Line]:
-  return model.caption(
-    arguments.image, beams=arguments.beams, longest=arguments.longest
-  )
+  return model.caption(arguments.image, **questions.search(arguments))
 
 
 def _detect(model: Answers, arguments: argparse.Namespace) -> list[Line]:
@@ -88,10 +86,7 @@ def _detect(model: Answers, arguments: argparse.Namespace) -> list[Line]:
 
 def _ask(model: Answers, arguments: argparse.Namespace) -> list[Line]:
   return model.ask(
-    arguments.image,
-    arguments.question,
-    beams=arguments.beams,
-    longest=arguments.longest,
+    arguments.image, arguments.question, **questions.search(arguments)
   )
 
 

@@ -119,7 +119,7 @@ class Predictor:
       count: I.
     """
     return evaluator.ImageChunks(
-      self.predict, self.params, images, count, self._batching(count)
+      self.predict, self.params, images, count, self.batching(count)
     )
 
   def file_chunks(self, paths: Sequence[Path]) -> evaluator.ImageChunks:
@@ -130,7 +130,7 @@ class Predictor:
   def embeddings(self, chunks: evaluator.ImageChunks) -> np.ndarray:
     """Unit vectors of images: float32 [I, E]."""
     made = []
-    batching = self._batching(chunks.images)
+    batching = self.batching(chunks.images)
     with evaluator.progress_bar("images", batching) as bar:
       for chunk in range(len(chunks)):
         used = len(chunks.rows(chunk))
@@ -141,7 +141,7 @@ class Predictor:
 
   def text_states(self, words: Words) -> Tree:
     """States of texts on the host, leading axis T."""
-    batching = self._batching(len(words.tokens))
+    batching = self.batching(len(words.tokens))
     with evaluator.progress_bar("texts", batching) as bar:
       return evaluator.encode_texts(
         self.predict, self.params, words.tokens, words.mask, batching, bar
@@ -160,7 +160,7 @@ class Predictor:
     Returns:
       float32 [I, T]; zero where not wanted.
     """
-    batching = self._batching(int(wanted.sum()))
+    batching = self.batching(int(wanted.sum()))
     with evaluator.progress_bar("pairs", batching) as bar:
       return evaluator.score_pairs(
         self.predict["itm"], self.params, chunks, texts, wanted, batching, bar
@@ -201,11 +201,14 @@ class Predictor:
       captions=words.texts,
       phrases=[[phrase.text for phrase in found] for found in phrases],
       step=0,
-      batching=self._batching(len(rows)),
+      batching=self.batching(len(rows)),
     )  # fmt: skip
 
-  def _batching(self, count: int) -> Batching:
-    """One image alone is not computed as often as a batch has rows."""
+  def batching(self, count: int) -> Batching:
+    """How `count` images, texts or pairs are fed.
+
+    One alone is not computed as often as a batch has rows.
+    """
     size = self._batch if count > 1 else 1
     return Batching(size=size, pairs=size, progress=self._progress)
 

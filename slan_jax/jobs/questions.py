@@ -4,7 +4,11 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+_WRITING = (
+  "search", "beams", "top_p", "shortest", "longest", "repetition_penalty"
+)  # fmt: skip
 FIGURES = (1, 4, 5, 6, 7, 8, 9)  # of the paper
 
 
@@ -48,10 +52,10 @@ def parser() -> argparse.ArgumentParser:
   add = verb("ask", "Answers questions.")
   _add_image(add)
   add("--question", required=True, nargs="+")
-  _add_search(add, 10)
+  _add_search(add)
   add = verb("caption", "Writes captions.")
   _add_images(add)
-  _add_search(add, 20)
+  _add_search(add)
   add = verb("figure", "Draws a figure of the paper.")
   add("number", type=int, choices=FIGURES)
   add("--images", type=Path, nargs="+", default=[], help="files; of 8 a folder")
@@ -71,15 +75,30 @@ def _add_images(add: Callable) -> None:
   add("--image", type=Path, required=True, nargs="+", help="picture files")
 
 
-def _add_search(add: Callable, longest: int) -> None:
-  add("--beams", type=_positive, default=3)
-  add("--longest", type=_positive, default=longest, help="tokens at most")
+def _add_search(add: Callable) -> None:
+  """The fields of `Writing`; what is not given is the run's own."""
+  add("--search", choices=("beam", "nucleus"), help="else as the run has it")
+  add("--beams", type=_positive, help="kept; 1 takes the likeliest token")
+  add("--top_p", type=float, help="nucleus: share that is drawn from")
+  add("--shortest", type=int, help="tokens at least")
+  add("--longest", type=_positive, help="tokens at most")
+  add("--repetition_penalty", type=float, help="of repeated tokens; 1 = none")
 
 
 def _add_draw(add: Callable, required: bool = False) -> None:
   about = "also paint the answer: a .png file to write"
   add("--draw", type=Path, required=required, help=about)
   add("--force", action="store_true", help="replace that file")
+
+
+def search(arguments: argparse.Namespace) -> dict[str, Any]:
+  """What was given of how to write: fields of `slan_jax.tasks.config.Writing`.
+
+  Args:
+    arguments: of `caption` or `ask`.
+  """
+  values = {name: getattr(arguments, name) for name in _WRITING}
+  return {name: value for name, value in values.items() if value is not None}
 
 
 def _names(text: str) -> list[str]:

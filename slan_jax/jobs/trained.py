@@ -10,10 +10,11 @@ import jax
 
 from slan_jax.evaluation.report import read_report
 from slan_jax.interop import export, load
-from slan_jax.interop.card import model_card, writes
+from slan_jax.interop.card import model_card, writes_captions
 from slan_jax.interop.convert import nested
 from slan_jax.jobs import workdir
-from slan_jax.jobs.experiment import read_tokenizer
+from slan_jax.jobs.experiment import caption_prompt, read_tokenizer
+from slan_jax.jobs.lineage import saw_boxes
 from slan_jax.training.checkpoint import Checkpoints
 
 Tree = Any
@@ -70,10 +71,11 @@ def open_run(
     tokenizer=encoder.to_json(),
     token_ids=encoder.token_ids(),
     max_length=experiment.text.max_length,
-    captions=writes(training),
+    captions=writes_captions(experiment.task, experiment.objective.lm),
     card=model_card(
       training,
       [read_report(path) for path in paths],
+      boxes=saw_boxes(training),
       step=step,
       config_hash=config_hash,
       parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes)),
@@ -81,6 +83,7 @@ def open_run(
     ),
     training=training,
     calibration=_calibration(directory, step, part),
+    prompt=caption_prompt(experiment.task, experiment.captioning, encoder),
   )
 
   def read(like: Tree) -> Tree:

@@ -1,15 +1,29 @@
-"""Captions and answers, written for a user's own pictures, by PyTorch."""
+"""Captions and answers, written for a user's own pictures."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slan_jax.interop.twin import make_twin, to_torch
+import numpy as np
+
+from slan_jax.evaluation import writing
+from slan_jax.input.files import PictureFiles
+from slan_jax.interop.export import Trained
+from slan_jax.jobs.model_directory import trained_settings
 from slan_jax.jobs.predictor import Predictor, Words
+from slan_jax.models import config
+from slan_jax.models.slan import Slan
+from slan_jax.tasks import captioning, vqa
+from slan_jax.tasks.config import Captioning, Marks, Vqa, Writing
+
+# What only one way of searching reads.
+_READ_BY = {"beams": "beam", "top_p": "nucleus"}
 
 
 def captions(
-  predictor: Predictor, paths: Sequence[Path], *, beams: int, longest: int
+  predictor: Predictor, paths: Sequence[Path], given: dict[str, Any]
 ) -> list[str]:
   """A caption of each picture.
 
@@ -18,57 +32,81 @@ def captions(
   Args:
     predictor: of the model.
     paths: of the pictures.
-    beams: 1 = greedy.
-    longest: tokens at most, the prompt not counted.
+    given: fields of `Writing` in place of the run's own.
 
   Raises:
-    ValueError: torch is not installed.
+    ValueError: fields that do not fit together.
   """
   trained, encoder = predictor.trained, predictor.encoder
-  prompt: list[int] = []
-  if trained.training.get("task") == "captioning":
-    ids, mask, _ = encoder([trained.training["captioning"]["prompt"]])
-    prompt = ids[0][mask[0]][1:-1].tolist()
-  twin = _twin(predictor)
-  rows = twin.caption(
-    to_torch(predictor.pictures(paths)),
-    prompt=prompt,
-    beams=beams,
-    longest=longest,
+  options = _recipe(trained, "captioning", Captioning, given)
+  files = PictureFiles(paths, trained.model.image_size)
+  rows, _ = writing.write_captions(
+    _captioner(trained.model, options, _marks(trained), trained.prompt),
+    predictor.params,
+    files,
+    len(paths),
+    predictor.batching(len(paths)),
   )
-  return [encoder.decode([*prompt, *row]) for row in rows.tolist()]
+  return [encoder.decode([*trained.prompt, *row]) for row in rows.tolist()]
 
 
 def answers(
-  predictor: Predictor, path: Path, words: Words, *, beams: int, longest: int
+  predictor: Predictor, path: Path, words: Words, given: dict[str, Any]
 ) -> list[str]:
-  """The answer to each question about one picture.
+  """The answer to each question about one picture, in any words.
 
   Args:
     predictor: of the model.
     path: of the picture.
     words: the questions.
-    beams: 1 = greedy.
-    longest: tokens at most.
+    given: fields of `Writing` in place of the run's own.
 
   Raises:
-    ValueError: torch is not installed.
+    ValueError: fields that do not fit together.
   """
-  twin = _twin(predictor)
-  pictures = predictor.pictures([path] * len(words.tokens))
-  rows = twin.answer(
-    *map(to_torch, (pictures, words.tokens, words.mask)),
-    beams=beams,
-    longest=longest,
+  trained, count = predictor.trained, len(words.tokens)
+  options = _recipe(trained, "vqa", Vqa, given)
+  about = np.zeros(count, int)
+  rows = writing.answer_questions(
+    _answerer(trained.model, options, _marks(trained)),
+    predictor.params,
+    predictor.pictures([path]),
+    writing.Questions(words.tokens, words.mask, about),
+    None,
+    predictor.batching(count),
   )
   return [predictor.encoder.decode(row) for row in rows.tolist()]
 
 
-def _twin(predictor: Predictor) -> Any:
-  trained = predictor.trained
-  try:
-    return make_twin(trained.model, trained.params, trained.token_ids)
-  except ImportError as error:
-    raise ValueError(
-      "texts are written with PyTorch: pip install slan_jax[torch]"
-    ) from error
+def _recipe(
+  trained: Trained, section: str, kind: type, given: dict[str, Any]
+) -> Any:
+  """A section of the run's configuration, `write` with what the user gave."""
+  options = trained_settings(trained, section, kind)
+  write: Writing = dataclasses.replace(options.write, **given)
+  for name, search in _READ_BY.items():
+    if name in given and write.search != search:
+      raise ValueError(
+        f"{name}={given[name]} belongs to search={search}, and this model "
+        f"writes by search={write.search}; give search={search} as well"
+      )
+  return dataclasses.replace(options, write=write)
+
+
+def _marks(trained: Trained) -> Marks:
+  return Marks(**trained.token_ids)
+
+
+# Kept, so that what one question compiles serves the next.
+@functools.lru_cache(maxsize=8)
+def _captioner(
+  model: config.Slan, options: Captioning, marks: Marks, prompt: tuple[int, ...]
+) -> dict[str, Callable]:
+  return captioning.predictions(Slan(model), options, marks, prompt)
+
+
+@functools.lru_cache(maxsize=8)
+def _answerer(
+  model: config.Slan, options: Vqa, marks: Marks
+) -> dict[str, Callable]:
+  return vqa.predictions(Slan(model), options, marks)

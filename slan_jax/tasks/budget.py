@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from slan_jax.models import config
+from slan_jax.models.memory import caption_memory
 from slan_jax.models.slan import Slan
 from slan_jax.tasks.config import Batch, Objective
-from slan_jax.tasks.fused import caption_memory
 from slan_jax.tasks.pretrain import make_task
 
 # Submodule, or method, of the model -> the part it belongs to.

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 
 from slan_jax.axes import constrain_batch
 from slan_jax.models import config
+from slan_jax.models.memory import caption_memory
 from slan_jax.models.slan import ImageState, Slan
 from slan_jax.objective import language
 from slan_jax.tasks import decoding
 from slan_jax.tasks.config import Batch, Captioning, Marks, Objective
-from slan_jax.tasks.fused import caption_memory, region_term
+from slan_jax.tasks.fused import region_term
 from slan_jax.tasks.microbatch import microbatched
 from slan_jax.tasks.parameters import init_model
 from slan_jax.tasks.task import Metrics, Task

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from slan_jax.models.locator import Located
+from slan_jax.models.memory import caption_memory
 from slan_jax.models.slan import ImageState, TextState
 from slan_jax.models.word_map import inner_tokens
 from slan_jax.objective import language, matching, monitors, regions
@@ -125,19 +126,6 @@ def _causal_language(objective, online, located, batch):
     ids[:, 1:],
     mask[:, 1:],
     label_smoothing=objective.lm_smoothing,
-  )
-
-
-def caption_memory(
-  image: ImageState, adapted: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """What the text decoder looks at: V's cells and E_L^G, with their mask."""
-  batch, height, width, channels = image.v.shape
-  cells = image.v.reshape(batch, height * width, channels)
-  mask = jnp.ones(cells.shape[:2], bool)
-  return (
-    jnp.concatenate([cells, adapted.astype(cells.dtype)], axis=1),
-    jnp.concatenate([mask, image.regions["mask"]], axis=1),
   )
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from slan_jax.axes import constrain_batch
 from slan_jax.models import config
 from slan_jax.models.locator import Located
+from slan_jax.models.memory import Memory, answer_memory
 from slan_jax.models.slan import ImageState, Slan, TextState
 from slan_jax.objective import language
 from slan_jax.tasks import decoding, retrieval
@@ -88,16 +89,10 @@ def predictions(model: Slan, options: Vqa, marks: Marks) -> dict[str, Callable]:
   }
 
 
-def _look(
-  call, image: ImageState, text: TextState
-) -> tuple[Located, tuple[jax.Array, jax.Array]]:
+def _look(call, image: ImageState, text: TextState) -> tuple[Located, Memory]:
   """Locates what the question names: [E_L^T ; E_L^G] and its mask."""
   located = call(image, text, method="locate")
-  states = jnp.concatenate(
-    [located.words, located.regions.astype(located.words.dtype)], axis=1
-  )
-  mask = jnp.concatenate([text.mask, image.regions["mask"]], axis=1)
-  return located, (states, mask)
+  return located, answer_memory(image, text, located)
 
 
 def _loss(

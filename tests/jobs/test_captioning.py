@@ -74,7 +74,7 @@ def uncompiled(predict, params, images, count, batching):
 
 
 def test_a_decoder_that_never_learned_is_not_scored(scenes):
-  with pytest.raises(ValueError, match="decoder of this run was never trained"):
+  with pytest.raises(ValueError, match="decoder of this run never learned"):
     captioning.open_scorer(setting(scenes, {}, task="pretrain"))
   learned = setting(scenes, {}, task="pretrain", objective__lm=1.0)
   assert callable(captioning.open_scorer(learned))

@@ -34,6 +34,7 @@ WORDS = (
   ":",
   ",",
 )
+WRITE = {"beams": 2, "shortest": 3, "longest": 5, "repetition_penalty": 1.5}
 TEXT = "a red circle above the blue square"
 
 
@@ -48,6 +49,9 @@ def model(tmp_path_factory):
     model__text__layers=1,
     model__adaptor__levels=1,
   )
+  training = json.loads(json.dumps(pretrain.get_config("scenes").to_dict()))
+  for section in ("captioning", "vqa"):
+    training[section]["write"] |= WRITE
   trained = export.Trained(
     model=cfg,
     params=pair.params(cfg),
@@ -56,7 +60,8 @@ def model(tmp_path_factory):
     max_length=12,
     captions=True,
     card="",
-    training=json.loads(json.dumps(pretrain.get_config("scenes").to_dict())),
+    training=training,
+    prompt=(tokenizer.token_to_id("a"),),
   )
   export.write_companions(directory, trained, "float32")
   export.write_weights(directory, trained, "float32")
@@ -246,9 +251,9 @@ def test_figures_say_what_they_lack(
 def test_captions_and_answers(
   model, predictor, pictures, monkeypatch, capsys, caplog
 ):
-  """By beam search, as an export writes them in PyTorch."""
+  """By the run's own recipe, as its export writes them in PyTorch."""
   path, questions = pictures / "a.png", ["the red circle", "a square"]
-  given = ("--image", path, "--longest", 4, "--beams", 3)
+  given = ("--image", path)
   (caption,), _ = ask(predictor, monkeypatch, capsys, "caption", *given)
   lines, _ = ask(
     predictor, monkeypatch, capsys, "ask", *given, "--question", *questions
@@ -257,18 +262,54 @@ def test_captions_and_answers(
   assert [line["question"] for line in lines] == questions
   twin = SLANModel.from_pretrained(model)
   processor = Processor.from_pretrained(model)
-  images, beams = processor.images([path]), {"beams": 3, "longest": 4}
-  wanted = processor.decode(twin.caption(images, **beams))[0]
-  assert caption == {"image": str(path), "caption": wanted} and wanted
+  images = processor.images([path])
+  row = twin.caption(images)
+  prompt = torch.tensor([predictor.trained.prompt])
+  (wanted,) = processor.decode(torch.cat([prompt, row], 1))
+  assert caption == {"image": str(path), "caption": wanted}
+  assert prompt.numel() and wanted.startswith("a")
+  assert WRITE["shortest"] <= (row != 0).sum() <= WRITE["longest"]
   for line in lines:
-    words = processor.texts([line["question"]])
-    wanted = processor.decode(twin.answer(images, *words, **beams))[0]
-    assert line["answer"] == wanted and wanted
+    row = twin.answer(images, *processor.texts([line["question"]]))
+    assert line["answer"] == processor.decode(row)[0] and line["answer"]
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    (("--longest", 2), "shortest=3, longest=2"),
+    (("--top_p", 0.5), "top_p=0.5 belongs to search=nucleus"),
+    (("--search", "nucleus", "--beams", 2), "beams=2 belongs to search=beam"),
+    (("--repetition_penalty", 0), "repetition_penalty=0"),
+  ],
+)
+def test_what_is_given_replaces_the_recipe(
+  predictor, pictures, monkeypatch, capsys, given, message
+):
+  for verb, more in (("caption", ()), ("ask", ("--question", "a"))):
+    with pytest.raises(ValueError, match=message):
+      ask(
+        predictor, monkeypatch, capsys, verb, "--image", pictures / "a.png",
+        *more, *given,
+      )  # fmt: skip
+
+
+def test_a_decoder_writes_what_it_learned(
+  predictor, pictures, monkeypatch, capsys
+):
   untrained = predictor.trained._replace(captions=False)
   monkeypatch.setattr(predictor, "trained", untrained)
-  for verb, more in (("caption", ()), ("ask", ("--question", "a"))):
+  asked, given = ("--question", "a"), ("--image", pictures / "a.png")
+  for verb, more in (("caption", ()), ("ask", asked)):
     with pytest.raises(ValueError, match=r"objective\.lm"):
       ask(predictor, monkeypatch, capsys, verb, *given, *more)
+  tuned = untrained._replace(training=untrained.training | {"task": "vqa"})
+  monkeypatch.setattr(predictor, "trained", tuned)
+  with pytest.raises(ValueError, match="never learned captions"):
+    ask(predictor, monkeypatch, capsys, "caption", *given)
+  wrong = ("--longest", 2)  # reaches the recipe: it may answer
+  with pytest.raises(ValueError, match="shortest=3"):
+    ask(predictor, monkeypatch, capsys, "ask", *given, *asked, *wrong)
 
 
 def test_named_things_are_boxed(

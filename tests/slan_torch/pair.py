@@ -58,9 +58,9 @@ def params(cfg, seed: int = 0):
   return jax.tree_util.tree_map_with_path(fill, template)
 
 
-def torch_model(cfg, tree) -> SLANModel:
-  """The twin in PyTorch."""
-  model = SLANModel(read_config(values(cfg), "memory"))
+def torch_model(cfg, tree, **changes) -> SLANModel:
+  """The twin in PyTorch; `changes` of its config.json."""
+  model = SLANModel(read_config(values(cfg, **changes), "memory"))
   arrays = exported.to_tensors(tree, "float32")
   tensors = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items()}
   model.load_state_dict(tensors)

@@ -1,5 +1,6 @@
 """Captions: greedy and beams, against every continuation tried in turn."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -53,7 +54,7 @@ def log_probabilities(model, images, prompt, rows):
 
 def test_greedy_takes_the_likeliest_token_each_time(model, images):
   prompt = [5, 6]
-  found = model.caption(images, prompt=prompt, longest=4, shortest=4)
+  found = model.caption(images, prompt=prompt, beams=1, longest=4, shortest=4)
   assert found.shape == (3, 4)
   for place in range(4):
     scores = []
@@ -93,11 +94,12 @@ def test_images_do_not_disturb_each_other(model, images):
   assert not together[1, length:].any()
 
 
-def test_jax_writes_the_same_captions_and_answers(model, images):
-  """By beam search, token for token; one program for both."""
-  write = config.Writing("beam", 3, 0.9, 1, 4, 1.0)
+def test_jax_writes_the_same_captions_and_answers(images):
+  """By the recipe of the export, token for token; one program for both."""
+  write = config.Writing("beam", 3, 0.9, 3, 6, 1.3)
   prompt, marks = (5, 6), config.Marks(**pair.TOKENS)
   tree, slan = pair.params(CFG, seed=3), Slan(CFG)
+  tree["slan"]["language_head"]["bias"][marks.sep] += 10  # texts end early
   caption = captioning.predictions(
     slan, config.Captioning("", 0.0, write), marks, prompt
   )["caption"]
@@ -114,12 +116,47 @@ def test_jax_writes_the_same_captions_and_answers(model, images):
     )
 
   ours = run(tree, images.numpy())
-  found = (
-    model.caption(images, prompt=list(prompt), beams=3, longest=4),
-    model.answer(
-      images, torch.tensor(ids), torch.tensor(mask), beams=3, longest=4
-    ),
-  )
+  recipe = dataclasses.asdict(write)
+  writing = {"captioning": recipe, "vqa": recipe, "prompt": list(prompt)}
+  model = pair.torch_model(CFG, tree, writing=writing)
+  text = torch.tensor(ids), torch.tensor(mask)
+  found = model.caption(images), model.answer(images, *text)
+  assert len(found[0].unique(dim=0)) > 1  # the images do tell
+  # Each part of the recipe counts.
+  for other in ({"repetition_penalty": 1.0}, {"shortest": 0}, {"beams": 1}):
+    changed = (
+      model.caption(images, **other),
+      model.answer(images, *text, **other),
+    )
+    assert any(a.tolist() != b.tolist() for a, b in zip(found, changed)), other
   for mine, theirs in zip(ours, found):
     assert np.asarray(mine)[:, : theirs.shape[1]].tolist() == theirs.tolist()
     assert not np.asarray(mine)[:, theirs.shape[1] :].any() and theirs.any()
+
+
+def test_a_nucleus_is_drawn_from(model, images):
+  """Nearly all of the probability on one word: a small nucleus is greedy."""
+  options = {"shortest": 4, "longest": 4}
+  likely = model.caption(images, beams=1, **options)
+  drawn = model.caption(images, search="nucleus", top_p=1e-6, **options)
+  assert drawn.tolist() == likely.tolist()
+  torch.manual_seed(0)
+  free = model.caption(images, search="nucleus", top_p=1.0, **options)
+  assert free.shape == (3, 4) and (free > 4).all()
+  assert free.tolist() != likely.tolist()
+
+
+@pytest.mark.parametrize(
+  "given",
+  [
+    {"beam": 2},
+    {"search": "greedy"},
+    {"beams": 0},
+    {"shortest": 5, "longest": 4},
+    {"top_p": 0.0},
+    {"repetition_penalty": 0.0},
+  ],
+)
+def test_recipes_that_cannot_be(model, images, given):
+  with pytest.raises(ValueError, match=next(iter(given))):
+    model.caption(images, **given)

@@ -12,6 +12,7 @@ from slan_jax.jobs.typed import to_dataclass
 from slan_jax.models import config, pyramid, resnet, vit
 from slan_jax.models.slan import Slan
 from slan_jax.tasks import grounding, retrieval
+from slan_jax.tasks.config import Localisation
 from slan_torch import SLANModel, neighbours
 from slan_torch import pyramid as torch_pyramid
 from slan_torch import vit as torch_vit
@@ -54,6 +55,12 @@ OTHER = (
     "model__pyramid__scales": (1, 2, 3),
   }),
 )  # fmt: skip
+# All proposals, more than pre-training keeps.
+TUNED = Localisation(
+  top=0, threshold=0.0, temperature=0.1, nothing=0.3, fit=True,
+  cost_tokens=1.0, cost_l1=1.0, cost_giou=1.0, tokens=1.0, l1=1.0, giou=1.0,
+  nothing_weight=0.1, auxiliary=1.0,
+)  # fmt: skip
 CASES = [
   (preset, {"model__backbone__name": name})
   for preset in PRESETS
@@ -76,20 +83,36 @@ def test_every_output_agrees(argument, overrides):
   assert np.ptp(ours["itm_logits"][:, 1] - ours["itm_logits"][:, 0]) > 1e-3
 
 
+@pytest.mark.parametrize("boxes", (False, True))
 @pytest.mark.parametrize("argument", PRESETS)
-def test_grounding_agrees(argument):
-  """Scores of regions for words, from one located pair."""
-  cfg = pair.config(argument)
-  tree = pair.params(cfg)
-  images, ids, mask = pair.inputs(cfg)
-  encode = jax.jit(retrieval.predictions(Slan(cfg))["encode_image"])
-  ours = jax.jit(grounding.predictions(Slan(cfg))["ground"])(
-    tree, encode(tree, images), ids, mask
-  )
-  model = pair.torch_model(cfg, tree)
+def test_grounding_agrees(argument, boxes):
+  """Scores of regions for words, also as learned from the boxes of phrases."""
+  cfg = pair.config(argument, model__adaptor__levels=2)
+  tree, model = pair.params(cfg), Slan(cfg)
+  predict = retrieval.predictions(model) | grounding.predictions(model)
+  detection = {}
+  if boxes:
+    head = {"temperature": 0.2, "nothing": 0.4}
+    tree |= {"localisation": {k: np.float32(v) for k, v in head.items()}}
+    predict = grounding.make_task(
+      cfg, TUNED, batch_size=1, microbatches=1, max_length=1, phrases=1, boxes=1
+    ).predict
+    detection = {"top": TUNED.top, "threshold": TUNED.threshold, "fit": True}
+    detection |= {"learned": True, "phrases": True}
+  inputs = pair.inputs(cfg)
+
+  @jax.jit
+  def run(params, images, *text):
+    return predict["ground"](
+      params, predict["encode_image"](params, images), *text
+    )
+
+  ours = run(tree, *inputs)
+  model = pair.torch_model(cfg, tree, detection=detection)
   with torch.no_grad():
-    theirs = model.ground(*(torch.tensor(x) for x in (images, ids, mask)))
+    theirs = model.ground(*map(torch.tensor, inputs))
   assert set(ours) == set(theirs)
+  assert np.ptp(np.asarray(ours["scores"])[:, -1]) > 1e-3
   for name, mine in ours.items():
     scale = float(np.abs(mine).max())
     np.testing.assert_allclose(

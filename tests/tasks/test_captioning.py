@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from slan_jax.models.memory import caption_memory
 from slan_jax.models.slan import Slan
 from slan_jax.tasks import captioning
 from slan_jax.tasks.config import Batch, Captioning, Marks, Writing
-from slan_jax.tasks.fused import caption_memory
 from tests.models.small import LENGTH, small_config
 from tests.slan_torch import pair
 

@@ -1,0 +1,56 @@
+"""What a run began from, and what that had learned from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slan_jax.interop import exported
+from slan_jax.jobs import workdir
+
+_BOXED = ("detection", "grounding")
+
+
+def saw_boxes(training: dict[str, Any]) -> bool | None:
+  """Whether a run, or anything that it began from, learned from boxes.
+
+  Args:
+    training: configuration of the run, as JSON values.
+
+  Returns:
+    None where what it began from is gone, or of another version.
+  """
+  return _saw(training, frozenset())
+
+
+def _saw(training: dict[str, Any], passed: frozenset[str]) -> bool | None:
+  start = training["init_from"]
+  found = [training["task"] in _BOXED]
+  if start["run"]:
+    found.append(_origin(start["run"], passed))
+  if start["detector"]:
+    found.append(_detector(start["detector"], passed))
+  return True if True in found else None if None in found else False
+
+
+def _detector(name: str, passed: frozenset[str]) -> bool | None:
+  """A published detector learned from boxes; part of an export may not have."""
+  path = Path(name)
+  if not path.exists():
+    return None
+  return _origin(name, passed) if exported.is_slan(path) else True
+
+
+def _origin(name: str, passed: frozenset[str]) -> bool | None:
+  """The same of a work directory or an export."""
+  if name in passed:  # overwritten later, it may lead back to itself
+    return False
+  try:
+    return _saw(_configuration(Path(name)), passed | {name})
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+
+
+def _configuration(directory: Path) -> dict[str, Any]:
+  if exported.is_export(directory):
+    return json.loads((directory / exported.TRAINING).read_text("utf-8"))
+  return json.loads((directory / workdir.CONFIG).read_text("utf-8"))["config"]

@@ -1,0 +1,58 @@
+"""What a model learned from, through all that it began from."""
+
+import json
+
+import pytest
+
+from slan_jax.jobs.lineage import saw_boxes
+
+
+def run(directory, task, begun="", detector="", export=False):
+  """A directory with nothing but what it says of its training."""
+  directory.mkdir(exist_ok=True)
+  origin = {"run": str(begun), "detector": str(detector)}
+  training = {"task": task, "init_from": origin}
+  config = {"hash": "0", "config": training}
+  if export:
+    config = {"model_type": "slan"}
+    text = json.dumps(training)
+    (directory / "training_config.json").write_text(text)
+  (directory / "config.json").write_text(json.dumps(config))
+  return training
+
+
+@pytest.mark.parametrize("export", (False, True))
+def test_a_start_from_boxes_is_told_through_all_runs(tmp_path, export):
+  first, second = tmp_path / "first", tmp_path / "second"
+  assert not run(first, "pretrain", export=export)["init_from"]["run"]
+  plain = run(second, "captioning", first, export=export)
+  assert saw_boxes(plain) is False
+  assert saw_boxes(run(tmp_path / "third", "vqa", second)) is False
+  run(first, "grounding", export=export)
+  assert saw_boxes(plain) is True
+  assert saw_boxes(run(tmp_path / "third", "vqa", second)) is True
+
+
+def test_what_is_gone_is_not_vouched_for(tmp_path):
+  gone = tmp_path / "gone"
+  assert saw_boxes(run(tmp_path / "a", "captioning", gone)) is None
+  assert saw_boxes(run(tmp_path / "b", "vqa", tmp_path / "a")) is None
+  assert saw_boxes(run(tmp_path / "c", "detection", gone)) is True
+  (tmp_path / "a" / "config.json").write_text("{")
+  assert saw_boxes(run(tmp_path / "b", "vqa", tmp_path / "a")) is None
+  assert saw_boxes(run(tmp_path / "d", "pretrain", detector=gone)) is None
+
+
+def test_a_published_detector_saw_boxes_and_ours_may_not(tmp_path):
+  published, ours = tmp_path / "detr.safetensors", tmp_path / "ours"
+  published.write_bytes(b"")
+  run(ours, "pretrain", export=True)
+  taught = run(tmp_path / "a", "pretrain", detector=published)
+  assert saw_boxes(taught) is True
+  assert saw_boxes(run(tmp_path / "b", "pretrain", detector=ours)) is False
+
+
+def test_a_circle_ends(tmp_path):
+  first, second = tmp_path / "first", tmp_path / "second"
+  run(first, "pretrain", second)
+  assert saw_boxes(run(second, "captioning", first)) is False
