@@ -8,6 +8,8 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slan_torch.layers import GroupNorm
+
 Maps = dict[int, Tensor]
 
 
@@ -78,7 +80,7 @@ class Pyramid(nn.Module):
   def _add_convs(self, name: str, width: int) -> None:
     for i in range(1, self.pyramid.convs + 1):
       conv = nn.Conv2d(width, width, 3, padding=1)
-      norm = nn.GroupNorm(math.gcd(32, width), width, eps=1e-6)
+      norm = GroupNorm(math.gcd(32, width), width, eps=1e-6)
       self.add_module(f"{name}_conv{i}", conv)
       self.add_module(f"{name}_norm{i}", norm)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slan_torch.layers import GroupNorm
+
 _EPSILON = 1e-5
 
 
@@ -36,7 +38,7 @@ class FrozenBatchNorm(nn.Module):
 def norm(kind: str, width: int) -> nn.Module:
   """ "group", "layer" (channels only) or "frozen_batch"."""
   if kind == "group":
-    return nn.GroupNorm(math.gcd(32, width), width, eps=_EPSILON)
+    return GroupNorm(math.gcd(32, width), width, eps=_EPSILON)
   if kind == "layer":
     return LayerNorm2d(width, eps=_EPSILON)
   if kind == "frozen_batch":

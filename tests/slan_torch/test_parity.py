@@ -1,5 +1,7 @@
 """The JAX model and its twin in PyTorch give the same numbers."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +83,32 @@ def test_every_output_agrees(argument, overrides):
   # Regions move and texts matter, or agreement would prove nothing.
   assert np.ptp(boxes[:, -1] - boxes[:, 0]) > 1e-3
   assert np.ptp(ours["itm_logits"][:, 1] - ours["itm_logits"][:, 0]) > 1e-3
+
+
+@pytest.mark.parametrize(
+  ("name", "shallow"),
+  [
+    ("resnet50", {"depths": (1, 1, 1, 1)}),
+    ("vit_h", {"layers": 2, "middle_layer": 1, "width": 320, "mlp_width": 640}),
+  ],
+)
+def test_every_output_agrees_at_224_pixels(name, shallow, monkeypatch):
+  """The paper's families with their patches and strides, but few layers."""
+  row = dataclasses.replace(config.BACKBONES[name], **shallow)
+  monkeypatch.setitem(config.BACKBONES, name, row)
+  cfg = pair.config(
+    name, model__image_size=224, model__compute_dtype="float32",
+    model__adaptor__levels=1,
+  )  # fmt: skip
+  tree = pair.params(cfg)
+  inputs = verify.sample_inputs(cfg, pair.LENGTH, pair.TOKENS, rows=1)
+  ours = verify.outputs_of_jax(Slan(cfg), tree, *inputs)
+  theirs = verify.outputs_of_torch(pair.torch_model(cfg, tree), *inputs)
+  gaps = verify.differences(ours, theirs)
+  assert max(gaps.values()) <= RELATIVE, gaps
+  for boxes in ("proposals", "boxes"):
+    assert np.abs(ours[boxes] - theirs[boxes]).max() * 224 <= PIXELS
+  assert np.ptp(ours["boxes"][:, -1] - ours["boxes"][:, 0]) > 1e-3
 
 
 @pytest.mark.parametrize("boxes", (False, True))
