@@ -1,5 +1,7 @@
 """Pictures and texts as the model takes them: pixels and token ids."""
 
+import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from slan_torch.checkpoint import CONFIG, read_json
 from slan_torch.config import ExportError, read_config
 from slan_torch.detection import Prompts
 from slan_torch.prompts import write_prompts
+
+MOST_PIXELS = 2**26  # anything more is taken for a decompression bomb
 
 
 class Processor:
@@ -32,7 +36,7 @@ class Processor:
     """
     self.tokenizer, self.image_size = tokenizer, image_size
     self.detection = detection
-    self._pad = tokenizer.token_to_id("[PAD]")
+    self._pad, self._unk = map(tokenizer.token_to_id, ("[PAD]", "[UNK]"))
     tokenizer.enable_truncation(max_length)
     tokenizer.enable_padding(
       length=max_length, pad_id=self._pad, pad_token="[PAD]"
@@ -61,12 +65,14 @@ class Processor:
     """Pictures or their files, squeezed to a square: uint8 [B, S, S, 3].
 
     Orientation marks of cameras are not followed, as in training.
+
+    Raises:
+      ValueError: a file is no picture, or has more than 67 megapixels.
     """
     side, made = self.image_size, []
     for picture in pictures:
       if not isinstance(picture, Image.Image):
-        with Image.open(picture) as file:
-          picture = file.convert("RGB")
+        picture = _read_picture(picture)
       picture = picture.convert("RGB").resize((side, side), Image.BICUBIC)
       made.append(torch.from_numpy(np.array(picture)))
     return torch.stack(made)
@@ -75,12 +81,18 @@ class Processor:
     """Token ids [B, N] and their mask, bool [B, N]; long texts are cut.
 
     Raises:
-      ValueError: a text is empty.
+      ValueError: a text is empty, or the tokenizer knows none of its words.
     """
     if not all(text.strip() for text in texts):
       raise ValueError("a text is empty; expected some words")
     encodings = self.tokenizer.encode_batch(list(texts))
     ids = torch.tensor([encoding.ids for encoding in encodings])
+    for text, row in zip(texts, ids):
+      if (row[row != self._pad][1:-1] == self._unk).all():
+        raise ValueError(
+          f"no word of {text!r} is known to this model's tokenizer; write it "
+          "in the language and script of its training captions"
+        )
     return ids, ids != self._pad
 
   def prompts(self, names: Sequence[str]) -> Prompts:
@@ -95,3 +107,16 @@ class Processor:
   def decode(self, ids: Tensor) -> list[str]:
     """Texts of token ids [B, N], without special tokens."""
     return self.tokenizer.decode_batch(ids.tolist())
+
+
+def _read_picture(path: str | Path) -> Image.Image:
+  """Decodes a file once its header tells that it is no bomb."""
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+      with Image.open(path) as file:
+        if math.prod(file.size) > MOST_PIXELS:
+          raise ValueError(f"{path}: over 67 megapixels")
+        return file.convert("RGB")
+  except (Image.DecompressionBombError, OSError, SyntaxError) as error:
+    raise ValueError(f"{path}: not readable as a picture ({error})") from error

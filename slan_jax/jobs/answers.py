@@ -61,7 +61,8 @@ class Answers:
       progress: whether to show bars.
 
     Raises:
-      ValueError, InputError: neither, or damaged; says which and where.
+      ValueError, InputError: neither, or damaged; says which and where. That
+        a run's arrays are of another model shows when they are used.
     """
     trained = read_trained(Path(directory), checkpoint)
     return cls(Predictor(trained, batch=batch, progress=progress), directory)

@@ -19,7 +19,7 @@ from slan_jax.interop.export import CALIBRATION
 from slan_jax.jobs import common, workdir
 from slan_jax.jobs.experiment import evaluation_config
 from slan_jax.jobs.predictor import Predictor, Words
-from slan_jax.jobs.trained import open_run
+from slan_jax.jobs.trained import check_model, open_run
 
 
 def main() -> None:
@@ -85,6 +85,7 @@ def calibrate(
   experiment = workdir.read(directory)
   split = split or experiment.data.evaluation_split
   run = open_run(directory, checkpoint, "float32", ema)
+  check_model(run.trained)
   trained = run.trained._replace(params=run.read(run.trained.params))
   data = experiment.data.dir
   gallery = retrieval_split(

@@ -9,7 +9,7 @@ from slan_jax.interop import verify as beside
 from slan_jax.interop.directory import written_whole
 from slan_jax.interop.twin import read_twin
 from slan_jax.jobs import common
-from slan_jax.jobs.trained import open_run
+from slan_jax.jobs.trained import check_model, open_run
 from slan_jax.models.slan import Slan
 
 # Largest difference between the frameworks, over the largest value.
@@ -90,6 +90,7 @@ def export_run(
     raise ValueError("--format stablehlo keeps float32; leave --dtype away")
   run = open_run(directory, checkpoint, dtype, ema)
   trained = run.trained
+  check_model(trained)
   with written_whole(Path(output), force=force) as partial:
     export.write_companions(partial, trained, dtype)
     if form == "safetensors":

@@ -12,6 +12,7 @@ from slan_jax.evaluation.table import answer_table
 from slan_jax.input.files import read_picture
 from slan_jax.jobs import common, questions
 from slan_jax.jobs.answers import Answers, Line
+from slan_jax.tasks.parameters import fitting
 
 
 def main() -> None:
@@ -33,7 +34,9 @@ def predict(arguments: argparse.Namespace) -> int:
     ValueError, InputError, OSError: bad input; nothing was written.
   """
   pictures = questions.drawings(arguments)
-  lines = _VERBS[arguments.verb](_open(arguments, arguments.model), arguments)
+  with fitting(arguments.model):
+    model = _open(arguments, arguments.model)
+    lines = _VERBS[arguments.verb](model, arguments)
   if pictures and arguments.verb != "figure":
     _draw(arguments, lines, pictures)
   if sys.stdout.isatty() and not arguments.json:

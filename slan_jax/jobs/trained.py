@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 
 from slan_jax.evaluation.report import read_report
-from slan_jax.interop import export, load
+from slan_jax.interop import export, exported, load
 from slan_jax.interop.card import model_card, writes_captions
-from slan_jax.interop.convert import nested
+from slan_jax.interop.convert import flatten, nested
 from slan_jax.jobs import workdir
 from slan_jax.jobs.experiment import caption_prompt, read_tokenizer
 from slan_jax.jobs.lineage import saw_boxes
@@ -98,6 +98,29 @@ def read_run(
   """The same with all its parameters; see `open_run`."""
   run = open_run(directory, checkpoint, dtype, ema)
   return run.trained._replace(params=run.read(run.trained.params))
+
+
+def check_model(trained: export.Trained) -> None:
+  """Holds the parameters to the configured model, which takes some seconds.
+
+  Args:
+    trained: of `open_run`.
+
+  Raises:
+    ValueError: they are of another one, as when its code has changed.
+  """
+  model = exported.params_template(trained.model, ())["slan"]
+  wanted, found = flatten(model), flatten(trained.params["slan"])
+  for name in sorted(wanted.keys() | found.keys()):
+    here, there = (
+      tuple(arrays[name].shape) if name in arrays else "missing"
+      for arrays in (wanted, found)
+    )
+    if here != there:
+      raise ValueError(
+        f"the run is of another model, perhaps of an earlier version: {name} "
+        f"is {there} in its checkpoint and {here} by its config.json"
+      )
 
 
 def _shapes(checkpoints: Checkpoints, step: int, part: str) -> Tree:

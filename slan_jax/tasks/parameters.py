@@ -1,7 +1,10 @@
 """The parameters that every task begins with."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 
@@ -24,3 +27,26 @@ def init_model(model: Slan, max_length: int, key: jax.Array) -> dict[str, Any]:
   ids = jnp.zeros((1, max_length), jnp.int32)
   variables = model.init(key, image, ids, jnp.ones(ids.shape, bool))
   return {"slan": variables["params"], "objective": {}}
+
+
+@contextlib.contextmanager
+def fitting(source: Any) -> Iterator[None]:
+  """Says of parameters that a model cannot take whose they are.
+
+  Args:
+    source: where they were read.
+
+  Raises:
+    ValueError: one is missing, or has another shape.
+  """
+  try:
+    yield
+  except (
+    flax.errors.ScopeCollectionNotFound,
+    flax.errors.ScopeParamNotFoundError,
+    flax.errors.ScopeParamShapeError,
+  ) as error:
+    raise ValueError(
+      f"{source}: its parameters are of another model, perhaps of an earlier "
+      f"version ({error})"
+    ) from error

@@ -1,5 +1,6 @@
 """The export job: from a run's directory to one that other tools read."""
 
+import dataclasses
 import json
 
 import pytest
@@ -108,6 +109,16 @@ def test_frameworks_that_differ_fall_short(small, tmp_path, monkeypatch):
   for dtype, code in (("float32", common.FALLS_SHORT), ("bfloat16", 0)):
     given = ("--output", tmp_path / dtype, "--dtype", dtype, "--verify")
     assert export._from_arguments(arguments(*given)) == code
+
+
+def test_a_run_of_another_model_is_refused(small, tmp_path, monkeypatch):
+  """As when the code has changed since: nothing is written."""
+  wider = dataclasses.replace(small.model, width=2 * small.model.width)
+  opened = trained.Run(small._replace(model=wider), lambda part: part, STEPS)
+  monkeypatch.setattr(export, "open_run", lambda *_: opened)
+  with pytest.raises(ValueError, match="of another model, perhaps of an earl"):
+    export._from_arguments(arguments("--output", tmp_path / "out"))
+  assert not list(tmp_path.iterdir())
 
 
 def test_formats_do_not_mix(tmp_path):

@@ -122,6 +122,21 @@ def test_one_picture_is_computed_once(predictor, pictures):
     assert predictor.file_chunks(paths).states(0).embedding.shape[0] == rows
 
 
+def test_parameters_of_another_model_are_named(
+  predictor, pictures, monkeypatch, capsys
+):
+  params = {"slan": dict(predictor.trained.params["slan"])}
+  del params["slan"]["text_projection"]
+  for width, message in ((None, "text_projection"), (3, "shape")):
+    if width:
+      kernel = np.zeros((width, width), np.float32)
+      params["slan"]["text_projection"] = {"kernel": kernel}
+    monkeypatch.setattr(predictor, "params", params)
+    given = ("--image", pictures / "a.png", "--text", TEXT)
+    with pytest.raises(ValueError, match=f"(?s)of another model.*{message}"):
+      ask(predictor, monkeypatch, capsys, "score", *given)
+
+
 def test_retrieval_keeps_what_it_encoded(
   predictor, pictures, monkeypatch, capsys
 ):

@@ -1,5 +1,6 @@
 """The way from a work directory to PyTorch, as the notebook walks it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from slan_jax.evaluation.retrieval import Texts, evaluate_retrieval
 from slan_jax.evaluation.snapshot import save_snapshot
 from slan_jax.input.gallery import retrieval_split
 from slan_jax.input.grounding import grounding_split
-from slan_jax.jobs import evaluate, workdir
+from slan_jax.jobs import catalog, evaluate, workdir
 from slan_jax.jobs.answers import Answers
 from slan_jax.jobs.evaluate import Request
 from slan_jax.jobs.examples import phrase_examples
-from slan_jax.jobs.experiment import evaluation_config
+from slan_jax.jobs.experiment import evaluation_config, read_tokenizer
 from slan_jax.jobs.figures import Subject, draw_figure
 from slan_jax.jobs.trained import read_run
 from slan_jax.models.slan import Slan
@@ -114,6 +115,28 @@ def test_either_framework_scores_the_same(run, tmp_path):
       assert theirs["samples"][name] == count
     for name, value in mine["metrics"].items():
       assert theirs["metrics"][name] == pytest.approx(value, abs=5e-5), name
+
+
+def test_torch_keeps_the_regions_that_learned_from_boxes(run):
+  experiment, encoder = read_tokenizer(run[1])
+  params = read_run(run[0], "last").params
+  params |= {
+    "localisation": {"temperature": np.float32(0.1), "nothing": np.float32(9)}
+  }
+  images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3))
+  images = images.astype(np.uint8)
+  ids, mask, _ = encoder(["a red ring"])
+  found = {}
+  for task in ("pretrain", "grounding"):
+    tuned = dataclasses.replace(experiment, task=task)
+    plain = catalog.CATALOG["grounding"].make(tuned, encoder)
+    predict = evaluate._by_torch("grounding", plain, tuned, encoder).predict
+    state = predict["encode_image"](params, images)
+    found[task] = predict["ground"](params, state, ids, mask)
+  assert found["grounding"]["region_mask"].all()  # the filter is off
+  # "Nothing" that is near to all silences the phrases.
+  silent, plain = (found[k]["scores"].max() for k in ("grounding", "pretrain"))
+  assert silent < 1e-3 * plain
 
 
 def test_what_torch_cannot_score_is_refused(run):
