@@ -223,7 +223,7 @@ class Answers:
       )  # fmt: skip
     from slan_jax.jobs.written import answers
 
-    words = self.words(questions)
+    words = self.words(questions, "--question")
     found = answers(self.predictor, image, words, write)
     return [
       {"image": str(image), "question": question, "answer": text}
@@ -255,7 +255,8 @@ class Answers:
     from slan_jax.jobs import prompted
 
     # Refuses what the tokenizer does not know.
-    self.predictor.words([label.replace("_", " ") for label in labels])
+    named = [label.replace("_", " ") for label in labels]
+    self.predictor.words(named, "--labels")
     prompts = prompted.write_prompts(self.predictor.trained, labels)
     boxes, scores, classes = prompted.detect(self.predictor, image, prompts)
     height, width = read_picture(Path(image)).shape[:2]
@@ -270,13 +271,13 @@ class Answers:
       if score >= share * scores[0]
     ][:most]
 
-  def words(self, texts: Sequence[str]) -> Words:
+  def words(self, texts: Sequence[str], option: str = "--text") -> Words:
     """Token ids of texts; what was not understood becomes a warning.
 
     Raises:
       InputError: an empty text, or one without a single known word.
     """
-    words = self.predictor.words(texts)
+    words = self.predictor.words(texts, option)
     for text, notes in zip(texts, words.notes):
       for note in notes:
         LOG.warning("%r: %s", text, note)

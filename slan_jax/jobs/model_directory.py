@@ -26,6 +26,11 @@ def read_trained(directory: Path, checkpoint: str) -> Trained:
     from slan_jax.jobs.trained import read_run
 
     return read_run(directory, checkpoint)
+  if checkpoint != "last":
+    raise ValueError(
+      f"checkpoint={checkpoint}: {directory} is an export, which holds one "
+      "model; only a run's home has several"
+    )
   values, path = exported.read_config(directory), directory / "tokenizer.json"
   try:
     model = to_dataclass(values["model"], config.Slan)

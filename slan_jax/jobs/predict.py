@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -39,12 +40,20 @@ def predict(arguments: argparse.Namespace) -> int:
     lines = _VERBS[arguments.verb](model, arguments)
   if pictures and arguments.verb != "figure":
     _draw(arguments, lines, pictures)
-  if sys.stdout.isatty() and not arguments.json:
-    Console().print(answer_table(lines))
-  else:
-    for line in lines:
-      print(json.dumps(line, ensure_ascii=False))
+  _print(lines, as_table=sys.stdout.isatty() and not arguments.json)
   return 0
+
+
+def _print(lines: list[Line], as_table: bool) -> None:
+  try:
+    if as_table:
+      Console().print(answer_table(lines))
+    for line in [] if as_table else lines:
+      print(json.dumps(line, ensure_ascii=False))
+    sys.stdout.flush()
+  except BrokenPipeError:
+    # A reader as `head` has seen enough; nothing is left to flush at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open(arguments: argparse.Namespace, directory: Path) -> Answers:

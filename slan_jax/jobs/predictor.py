@@ -81,15 +81,19 @@ class Predictor:
       digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()[:16]
 
-  def words(self, texts: Sequence[str]) -> Words:
+  def words(self, texts: Sequence[str], option: str = "--text") -> Words:
     """Token ids of texts.
+
+    Args:
+      texts: of the user.
+      option: where they were given, for errors.
 
     Raises:
       InputError: an empty text, or one without a single known word.
     """
     for text in texts:
       if not text.strip():
-        raise InputError("--text: a text is empty; expected some words")
+        raise InputError(f"{option}: one is empty; expected some words")
     encoded = self.encoder(texts)
     notes = []
     for text, ids, mask, cut in zip(
@@ -99,7 +103,7 @@ class Predictor:
       unknown = int((inner == self.encoder.unk_id).sum())
       if not len(inner) or unknown == len(inner):
         raise InputError(
-          f"--text: no word of {text!r} is known to this model's tokenizer; "
+          f"{option}: no word of {text!r} is known to this model's tokenizer; "
           "write it in the language and script of its training captions"
         )
       note = [f"{unknown} unknown words"] if unknown else []

@@ -142,7 +142,11 @@ def _of_run(directory: Path, checkpoint: str) -> _Origin:
 
 def _of_export(directory: Path, checkpoint: str) -> _Origin:
   """A directory that slan-export wrote; it holds one model only."""
-  del checkpoint
+  if checkpoint != "last":
+    raise ConfigError(
+      f"init_from.checkpoint={checkpoint}: {directory} is an export, which "
+      "holds one model"
+    )
   values = exported.read_config(directory)
   model = to_dataclass(values["model"], config.Slan)
   template = exported.template_of(values, model)

@@ -1,6 +1,7 @@
 """A user's pictures and texts: answers as JSON lines, errors as sentences."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -437,6 +438,24 @@ def test_exit_code_of_bad_input(tmp_path, monkeypatch, capsys):
     predict.main()
   assert found.value.code == 2
   assert "not the work directory" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_is_no_error(monkeypatch):
+  read, write = os.pipe()
+  os.close(read)
+  with os.fdopen(write, "w") as out:
+    monkeypatch.setattr(sys, "stdout", out)
+    predict._print([{"image": "a.png"}], as_table=False)
+
+
+def test_options_are_named_and_none_is_passed_over(model, predictor):
+  answers = Answers(predictor, model)
+  with pytest.raises(InputError, match="--labels: one is empty"):
+    answers.detect("a.png", ["red", ""])
+  with pytest.raises(InputError, match="--question: no word"):
+    answers.ask("a.png", ["\u7d05"])
+  with pytest.raises(ValueError, match=r"checkpoint=best: .* is an export"):
+    read_trained(model, "best")
 
 
 def test_damaged_exports_are_named(model, tmp_path):
