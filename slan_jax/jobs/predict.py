@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from slan_jax.evaluation.table import answer_table
 from slan_jax.input.files import read_picture
 from slan_jax.jobs import common, questions
 from slan_jax.jobs.answers import Answers, Line
@@ -47,6 +45,11 @@ def predict(arguments: argparse.Namespace) -> int:
 def _print(lines: list[Line], as_table: bool) -> None:
   try:
     if as_table:
+      # Imported here, as below: only who needs them waits for them.
+      from rich.console import Console
+
+      from slan_jax.evaluation.table import answer_table
+
       Console().print(answer_table(lines))
     for line in [] if as_table else lines:
       print(json.dumps(line, ensure_ascii=False))
@@ -103,7 +106,6 @@ def _ask(model: Answers, arguments: argparse.Namespace) -> list[Line]:
 
 
 def _figure(model: Answers, arguments: argparse.Namespace) -> list[Line]:
-  # Imported here and below: only who draws waits for matplotlib.
   from slan_jax.jobs.figures import Subject, draw_figure
 
   against = arguments.against and _open(arguments, arguments.against)

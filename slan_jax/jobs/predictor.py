@@ -1,5 +1,6 @@
 """A trained model, from a run or from an export, ready for a user's files."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from slan_jax.interop.export import CALIBRATION, Trained
 from slan_jax.interop.problems import LoadError
 from slan_jax.jobs.model_directory import trained_settings
 from slan_jax.models.slan import Slan
-from slan_jax.tasks import grounding, retrieval
+from slan_jax.tasks import retrieval
 from slan_jax.tasks.config import Localisation
 
 Tree = Any
@@ -51,7 +52,6 @@ class Predictor:
     calibration: of the log odds of a match; None = never fitted.
     params: on the device.
     predict: named functions of retrieval, as evaluation drives them.
-    locate: those that look for phrases.
   """
 
   def __init__(self, trained: Trained, *, batch: int, progress: bool):
@@ -62,17 +62,34 @@ class Predictor:
       batch: images, texts or pairs at once.
       progress: whether to show bars.
     """
-    self.trained, model = trained, Slan(trained.model)
+    self.trained = trained
     self.encoder = TextEncoder(
       Tokenizer.from_str(trained.tokenizer), trained.max_length
     )
     self.calibration = _calibration(trained.calibration)
     self.params = jax.device_put(trained.params)
-    self.predict = retrieval.predictions(model)
-    self.locate = _locating(trained) or (
-      self.predict | grounding.predictions(model)
-    )
+    self.predict = retrieval.predictions(Slan(trained.model))
     self._batch, self._progress = batch, progress
+
+  @functools.cached_property
+  def locate(self) -> dict[str, Callable]:
+    """Those functions that look for phrases."""
+    # Imported here: whoever compares texts only does not wait for it.
+    from slan_jax.tasks import grounding
+
+    trained = self.trained
+    if trained.training.get("task") != "grounding":
+      return self.predict | grounding.predictions(Slan(trained.model))
+    # Regions and scores of a model that learned from the boxes of phrases.
+    return grounding.make_task(
+      trained.model,
+      trained_settings(trained, "localisation", Localisation),
+      batch_size=1,
+      microbatches=1,
+      max_length=trained.max_length,
+      phrases=1,
+      boxes=1,
+    ).predict
 
   def fingerprint(self) -> str:
     """Sixteen hexadecimal digits of shapes and parameters."""
@@ -215,21 +232,6 @@ class Predictor:
     """
     size = self._batch if count > 1 else 1
     return Batching(size=size, pairs=size, progress=self._progress)
-
-
-def _locating(trained: Trained) -> dict[str, Callable] | None:
-  """Regions and scores of a model that learned from the boxes of phrases."""
-  if trained.training.get("task") != "grounding":
-    return None
-  return grounding.make_task(
-    trained.model,
-    trained_settings(trained, "localisation", Localisation),
-    batch_size=1,
-    microbatches=1,
-    max_length=trained.max_length,
-    phrases=1,
-    boxes=1,
-  ).predict
 
 
 def _calibration(values: dict[str, Any] | None) -> Calibration | None:

@@ -8,7 +8,7 @@ import pytest
 
 from slan_jax.evaluation import caption_scores, caption_words
 from slan_jax.jobs import captioning
-from slan_jax.jobs.experiment import read_tokenizer
+from slan_jax.jobs.experiment import caption_prompt, read_tokenizer
 from slan_jax.jobs.setting import Setting
 from slan_jax.tasks.decoding import Text
 from slan_jax.tasks.task import Task
@@ -78,3 +78,17 @@ def test_a_decoder_that_never_learned_is_not_scored(scenes):
     captioning.open_scorer(setting(scenes, {}, task="pretrain"))
   learned = setting(scenes, {}, task="pretrain", objective__lm=1.0)
   assert callable(captioning.open_scorer(learned))
+  with pytest.raises(ValueError, match="never learned"):  # answers are others
+    captioning.open_scorer(setting(scenes, {}, task="vqa"))
+
+
+def test_a_prompt_belongs_to_what_learned_it(scenes):
+  given = setting(scenes, {})
+  options, encoder = given.experiment.captioning, given.encoder
+  (row,) = encoder([options.prompt]).ids
+  found = caption_prompt("captioning", options, encoder)
+  assert found and found == tuple(row[1 : len(found) + 1])
+  assert row[len(found) + 1] == encoder.sep_id
+  assert caption_prompt("pretrain", options, encoder) == ()
+  plain = dataclasses.replace(given.experiment, task="pretrain")
+  assert "No prompt" in captioning._protocol(plain)

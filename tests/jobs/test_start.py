@@ -160,6 +160,8 @@ def test_an_export_is_a_start_too(scenes, run, mesh, monkeypatch):
   monkeypatch.setattr(exported, "load_export", lambda path, like: tree)
   found, params = start(scenes, out, jax.tree.map(np.zeros_like, tree), mesh)
   jax.tree.map(np.testing.assert_array_equal, found.graft(params), tree)
+  with pytest.raises(ConfigError, match=r"init_from\.checkpoint=best"):
+    start(scenes, out, tree, mesh, init_from__checkpoint="best")
 
 
 def test_a_task_with_a_head_needs_its_own_run(scenes, monkeypatch):
