@@ -34,10 +34,13 @@ def _saw(training: dict[str, Any], passed: frozenset[str]) -> bool | None:
 
 def _detector(name: str, passed: frozenset[str]) -> bool | None:
   """A published detector learned from boxes; part of an export may not have."""
-  path = Path(name)
-  if not path.exists():
+  try:
+    ours = exported.is_slan(name)
+  except ValueError:  # a config.json that does not read
     return None
-  return _origin(name, passed) if exported.is_slan(path) else True
+  if ours:
+    return _origin(name, passed)
+  return True if Path(name).exists() else None
 
 
 def _origin(name: str, passed: frozenset[str]) -> bool | None:

@@ -40,6 +40,8 @@ def test_what_is_gone_is_not_vouched_for(tmp_path):
   assert saw_boxes(run(tmp_path / "c", "detection", gone)) is True
   (tmp_path / "a" / "config.json").write_text("{")
   assert saw_boxes(run(tmp_path / "b", "vqa", tmp_path / "a")) is None
+  broken = run(tmp_path / "b", "vqa", detector=tmp_path / "a")
+  assert saw_boxes(broken) is None
   assert saw_boxes(run(tmp_path / "d", "pretrain", detector=gone)) is None
 
 
