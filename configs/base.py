@@ -354,9 +354,10 @@ def _evaluation() -> ml_collections.ConfigDict:
 
 
 def _captioning() -> ml_collections.ConfigDict:
-  """Used by the task captioning alone."""
+  """Used by the task captioning; `write` by all that learned captions."""
   return _section(
-    # Begins every caption and is the locator's text; silence, as BLIP.
+    # Begins every caption and is the locator's text; silence, as BLIP. A run
+    # that was not fine-tuned behind it writes without.
     prompt="a picture of",
     smoothing=0.1,  # label smoothing, as BLIP
     write=_writing(shortest=5, longest=20),

@@ -149,6 +149,9 @@ def recipe(configured: SimpleNamespace, given: dict[str, Any]) -> Recipe:
   made = Recipe(**vars(configured))._replace(**given)
   if made.search not in ("beam", "nucleus"):
     raise ValueError(f"search={made.search!r}; expected beam or nucleus")
+  for name, search in (("beams", "beam"), ("top_p", "nucleus")):
+    if name in given and made.search != search:
+      raise ValueError(f"{name}={given[name]} belongs to search={search!r}")
   lengths = 0 <= made.shortest <= made.longest and made.longest >= 1
   shares = 0 < made.top_p <= 1 and made.repetition_penalty > 0
   if made.beams < 1 or not lengths or not shares:

@@ -153,7 +153,9 @@ def test_a_nucleus_is_drawn_from(model, images):
     {"search": "greedy"},
     {"beams": 0},
     {"shortest": 5, "longest": 4},
-    {"top_p": 0.0},
+    {"top_p": 0.5},  # of a nucleus, and this is a search by beams
+    {"beams": 2, "search": "nucleus"},
+    {"top_p": 0.0, "search": "nucleus"},
     {"repetition_penalty": 0.0},
   ],
 )
