@@ -69,6 +69,8 @@ GROUNDED = {
   "model.word_map.enabled": True,
   "model.word_map.place_bound": 0.3,
   "model.word_map.affinity": "features",
+  "model.word_map.affinity_window": 7,
+  "model.word_map.affinity_distance": 3.0,
   "model.word_map.competition": 3.0,
   "model.word_map.peak_sharpness": 15.0,
   "model.heads.evidence": True,

@@ -57,7 +57,7 @@ def ground(
 def _by_phrases(model, images, texts, located) -> dict[str, Tensor]:
   """Scores a head noun by the fit of the box to its phrase's map."""
   place = region_tokens.phrase_places(texts)
-  _, fine = model.phrase_maps(images, texts)
+  fine = model.phrase_maps(images, texts).extent
   levels = range(located.boxes.shape[1])
   return {
     "scores": region_tokens.phrase_fit(model, images, texts, located, levels),

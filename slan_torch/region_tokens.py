@@ -33,7 +33,7 @@ def token_cosines(
   if texts.phrases is None:
     cosines = word_cosines(model, images, located, levels)
     return cosines, inner_tokens(texts.mask)
-  raw, _ = model.phrase_maps(images, texts)
+  raw = model.phrase_maps(images, texts).cosine
   samples = model.cfg.adaptor.roi_size
   # What moves boxes is not their score.
   pooled = [

@@ -67,6 +67,23 @@ class TextState(NamedTuple):
   embedding: Tensor
 
 
+class PhraseMaps(NamedTuple):
+  """Where phrases are, and how far they reach, for aligned images and texts.
+
+  The last two are relative to a phrase's own map and to the other phrases, and
+  pass no gradient.
+
+  Attributes:
+    cosine: [B, h, w, P] similarity of phrase and place.
+    peak: [B, h, w, P] of the place itself.
+    extent: [B, H, W, P] spread along the affinity.
+  """
+
+  cosine: Tensor
+  peak: Tensor
+  extent: Tensor
+
+
 class SLANModel(Pretrained, Captioner, nn.Module):
   """The model; `SLANModel.from_pretrained(DIR)` reads an export."""
 
@@ -244,34 +261,30 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     inner = word_map.inner_tokens(mask)
     return self.phrases(self.text.embeddings.word(ids), content, inner, most)
 
-  def phrase_maps(
-    self, image: ImageState, text: TextState
-  ) -> tuple[Tensor, Tensor]:
-    """Similarity of aligned images and phrases at every place.
-
-    Returns:
-      Cosine [B, h, w, P], and, spread along the affinity, relative to the
-      phrase's own map and to the other phrases [B, H, W, P]; the latter passes
-      no gradient.
-    """
+  def phrase_maps(self, image: ImageState, text: TextState) -> PhraseMaps:
+    """Similarity of aligned images and phrases at every place."""
     cfg, vectors = self.cfg.word_map, text.phrases["vectors"]
-    raw = torch.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
-    slope, cells = None, raw.detach()
+    cosine = torch.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
+    slope, cells = None, cosine.detach()
     if cfg.place_bound:
       slope = vectors[..., cfg.width :].detach()
-      grid = word_map.places(*raw.shape[1:3], raw.device)
+      grid = word_map.places(*cosine.shape[1:3], cosine.device)
       cells = cells - torch.einsum("hwc,bpc->bhwp", grid, slope)
-    maps = cells
+
+    def compared(maps: Tensor) -> Tensor:
+      maps = word_map.relative(maps, cells, slope)
+      return word_map.compete(maps, text.phrases["mask"], cfg.competition)
+
+    peak = extent = compared(cells)
     if image.affinity is not None:
-      maps = affinity.spread(cells, image.affinity)
-    maps = word_map.relative(maps, cells, slope)
-    return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
+      extent = compared(affinity.spread(cells, image.affinity))
+    return PhraseMaps(cosine, peak, extent)
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""
     maps = None
     if text.phrases is not None:
-      maps = self.phrase_maps(image, text)[1], text.phrases["mask"]
+      maps = self.phrase_maps(image, text).extent, text.phrases["mask"]
     return self.locator(
       image.regions,
       text.words,
@@ -288,13 +301,13 @@ class SLANModel(Pretrained, Captioner, nn.Module):
 
     Soft IoU with the extent, times the share of the peak inside.
     """
-    cfg, fine = self.cfg.adaptor, self.phrase_maps(image, text)[1]
-    extent = ((fine - cfg.extent_threshold) / cfg.extent_softness).sigmoid()
-    fit = word_map.soft_iou(extent, boxes)
+    cfg, maps = self.cfg.adaptor, self.phrase_maps(image, text)
+    extent = (maps.extent - cfg.extent_threshold) / cfg.extent_softness
+    fit = word_map.soft_iou(extent.sigmoid(), boxes)
     sharpness = self.cfg.word_map.peak_sharpness
     if not sharpness:
       return fit
-    return fit * word_map.peak_share(fine, boxes, sharpness)
+    return fit * word_map.peak_share(maps.peak, boxes, sharpness)
 
   def match(
     self, image: ImageState, text: TextState, located: Located
@@ -315,7 +328,7 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     self, image: ImageState, text: TextState, located: Located
   ) -> Tensor:
     """How well each phrase is found, on the map and in a region: [B, 5]."""
-    raw, _ = self.phrase_maps(image, text)
+    raw = self.phrase_maps(image, text).cosine
     mask = text.phrases["mask"]
     on_map = raw.amax((1, 2))
     samples = self.cfg.adaptor.roi_size

@@ -80,13 +80,14 @@ def _outputs(call: Callable, memory: Callable, images, ids, mask) -> dict:
     ),
   }
   if text.phrases is not None:
-    raw, fine = call(image, text, method="phrase_maps")
+    maps = call(image, text, method="phrase_maps")
     there = text.phrases["mask"][:, None, None]
     found |= {
       "phrase_vectors": text.phrases["vectors"],
       "phrase_mask": text.phrases["mask"],
-      "phrase_maps": raw * there,
-      "phrase_extents": fine * there,
+      "phrase_maps": maps.cosine * there,
+      "phrase_peaks": maps.peak * there,
+      "phrase_extents": maps.extent * there,
     }
   return found
 

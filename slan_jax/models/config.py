@@ -71,7 +71,7 @@ BACKBONES: dict[str, ResNetRow | VitRow] = {
   "vit_b": VitRow(16, 768, 12, 12, 3072, 4),
   "vit_l": VitRow(16, 1024, 24, 16, 4096, 8),
   "vit_h": VitRow(14, 1280, 32, 16, 5120, 10),
-  "resnet_tiny": ResNetRow("patch", 24, "basic", (48, 96), (1, 1), 2, "layer"),
+  "resnet_tiny": ResNetRow("patch", 24, "basic", (48, 96), (3, 1), 2, "layer"),
   "vit_tiny": VitRow(8, 64, 4, 4, 256, 2),
 }  # fmt: skip
 

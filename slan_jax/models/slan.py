@@ -67,6 +67,24 @@ class TextState(NamedTuple):
   embedding: jax.Array
 
 
+class PhraseMaps(NamedTuple):
+  """Where phrases are, and how far they reach, for aligned images and texts.
+
+  The last two are relative to a phrase's own map and to the other phrases, and
+  pass no gradient: contrast decides where a phrase is, not where regions went.
+
+  Attributes:
+    cosine: [B, h, w, P] similarity of phrase and place.
+    peak: [B, h, w, P] of the place itself, which tells one object from another.
+    extent: [B, H, W, P] spread along the affinity, which fills an object and
+      runs into what touches it and looks alike.
+  """
+
+  cosine: jax.Array
+  peak: jax.Array
+  extent: jax.Array
+
+
 class Slan(nn.Module):
   """The model; every method is reached by `apply(..., method=...)`."""
 
@@ -240,33 +258,29 @@ class Slan(nn.Module):
     inner = word_map.inner_tokens(mask)
     return self.phrases(self.text.table()[ids], content, inner)
 
-  def phrase_maps(
-    self, image: ImageState, text: TextState
-  ) -> tuple[jax.Array, jax.Array]:
-    """Similarity of aligned images and phrases at every place.
-
-    Returns:
-      Cosine [B, h, w, P], and, spread along the affinity, relative to the
-      phrase's own map and to the other phrases [B, H, W, P]; the latter passes
-      no gradient: contrast decides where a phrase is, not where regions went.
-    """
-    cfg, raw = self.cfg.word_map, _phrase_cosine(image, text)
-    slope, cells = None, _stop(raw)
+  def phrase_maps(self, image: ImageState, text: TextState) -> PhraseMaps:
+    """Similarity of aligned images and phrases at every place."""
+    cfg, cosine = self.cfg.word_map, _phrase_cosine(image, text)
+    slope, cells = None, _stop(cosine)
     if cfg.place_bound:
       slope = _stop(text.phrases["vectors"][..., cfg.width :])
-      grid = word_map.places(*raw.shape[1:3])
+      grid = word_map.places(*cosine.shape[1:3])
       cells -= jnp.einsum("hwc,bpc->bhwp", grid, slope)
-    maps = cells
+
+    def compared(maps: jax.Array) -> jax.Array:
+      maps = word_map.relative(maps, cells, slope)
+      return word_map.compete(maps, text.phrases["mask"], cfg.competition)
+
+    peak = extent = compared(cells)
     if image.affinity is not None:
-      maps = affinity.spread(cells, image.affinity)
-    maps = word_map.relative(maps, cells, slope)
-    return raw, word_map.compete(maps, text.phrases["mask"], cfg.competition)
+      extent = compared(affinity.spread(cells, image.affinity))
+    return PhraseMaps(cosine, peak, extent)
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""
     maps = None
     if text.phrases is not None:
-      maps = self.phrase_maps(image, text)[1], text.phrases["mask"]
+      maps = self.phrase_maps(image, text).extent, text.phrases["mask"]
     return self.locator(
       image.regions,
       text.words,
@@ -284,14 +298,15 @@ class Slan(nn.Module):
     Soft IoU with the extent, times the share of the peak inside, so that a
     region on a half right object does not win by its outline.
     """
-    cfg = self.cfg.adaptor
-    fine = self.phrase_maps(image, text)[1]
-    extent = jax.nn.sigmoid((fine - cfg.extent_threshold) / cfg.extent_softness)
+    cfg, maps = self.cfg.adaptor, self.phrase_maps(image, text)
+    extent = jax.nn.sigmoid(
+      (maps.extent - cfg.extent_threshold) / cfg.extent_softness
+    )
     fit = word_map.soft_iou(extent, boxes)
     sharpness = self.cfg.word_map.peak_sharpness
     if not sharpness:
       return fit
-    return fit * word_map.peak_share(fine, boxes, sharpness)
+    return fit * word_map.peak_share(maps.peak, boxes, sharpness)
 
   def match(
     self, image: ImageState, text: TextState, located: Located

@@ -180,7 +180,7 @@ def _ground(
 def _by_phrases(call, images: ImageState, texts: TextState, boxes) -> Grounded:
   """Scores a head noun by the fit of the box to its phrase's map."""
   place = region_tokens.phrase_places(texts)
-  _, fine = call(images, texts, method="phrase_maps")
+  fine = call(images, texts, method="phrase_maps").extent
   return {
     "scores": region_tokens.phrase_fit(call, images, texts, boxes),
     "token_weight": jnp.max(place, axis=1),

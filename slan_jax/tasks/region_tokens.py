@@ -38,7 +38,7 @@ def token_cosines(
   if texts.phrases is None:
     return word_cosines(model, images, located), inner_tokens(texts.mask)
   place = phrase_places(texts)
-  raw, _ = call(images, texts, method="phrase_maps")
+  raw = call(images, texts, method="phrase_maps").cosine
   cosines = _pooled(raw, located.boxes, model.cfg.adaptor.roi_size)
   tokens = jnp.einsum("blrp,bpn->blrn", cosines, place)
   return tokens, jnp.any(place > 0, axis=1)
