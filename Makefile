@@ -3,7 +3,7 @@
 # make tasks      fine-tune and score every downstream task from there: a page
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
-#   DATA_SET=scenes_hard  harder scenes
+#   DATA_SET=scenes_hard  harder scenes                      STEPS=3000  longer
 # make lint, make test-faults, make test-beam, make bench-setup, make bench, make
 # clean: for developers. Input pipelines are compared too where there are
 # photographs: make bench SOURCE=DIR
@@ -21,7 +21,8 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 DATA_SET ?= scenes
 SCENES ?= runs/data/$(DATA_SET)
 CONFIG = configs/pretrain.py:$(DATA_SET)$(if $(PRESET),$(comma)preset=$(PRESET))
-RUN ?= runs/$(DATA_SET)$(if $(PRESET),-$(PRESET))$(if $(SEED),-seed$(SEED))
+RUN ?= runs/$(DATA_SET)$(if $(PRESET),-$(PRESET))$(if $(STEPS),-$(STEPS)steps)$\
+$(if $(SEED),-seed$(SEED))
 EVALUATIONS := retrieval grounding
 comma := ,
 
@@ -34,7 +35,8 @@ ENVIRONMENT := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
 TASKS := retrieval captioning vqa nlvr2 detection grounding
 DATA_vqa := scenes_vqa
 DATA_nlvr2 := scenes_nlvr2
-TASK_RUNS ?= runs/tasks$(if $(PRESET),-$(PRESET))$(if $(SEED),-seed$(SEED))
+TASK_RUNS ?= runs/tasks$(if $(PRESET),-$(PRESET))$(if $(STEPS),-$(STEPS)steps)$\
+$(if $(SEED),-seed$(SEED))
 # make tasks SCRATCH=1: the same without pre-training, beside it on the page.
 SCRATCH_RUNS := $(TASK_RUNS)-scratch
 TUNED := $(if $(SCRATCH),$(SCRATCH_RUNS),$(TASK_RUNS))
@@ -47,7 +49,8 @@ SHOWN = $(if $(SCRATCH),$(if $(wildcard $(TASK_RUNS)/*/eval),,scratch alone))
 pretrain: setup
 	$(BIN)/python -m data.prepare $(DATA_SET) --out $(SCENES)
 	$(ENVIRONMENT) $(BIN)/slan-train --config $(CONFIG) --workdir $(RUN) \
-	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED))
+	  --config.data.dir=$(SCENES) $(if $(SEED),--config.seed=$(SEED)) \
+	  $(if $(STEPS),--config.total_steps=$(STEPS))
 	@$(MAKE) --no-print-directory \
 	  $(EVALUATIONS:%=$(RUN)/eval/%/metrics.json) $(RUN)/calibration.json
 	$(BIN)/slan-report --workdir $(RUN)

@@ -1,8 +1,8 @@
 """Additions to the paper: phrases matched on a low-level feature map.
 
-A map with a small receptive field knows only what is at a place, and a vector
-per noun phrase asks for all its words at once; so the map's best answer to
-the phrase is the phrase's object. The paper's own similarity, of contextual
+A map with a small receptive field knows an object and not the scene, and a
+vector per noun phrase asks for all its words at once; so the map's best answer
+to the phrase is the phrase's object. The paper's own similarity, of contextual
 words and pooled regions, lets any place answer for the whole caption.
 
 Axes: B batch, N tokens, P phrases, D width, C channels, h w sides of the map,

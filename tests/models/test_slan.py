@@ -97,3 +97,29 @@ def test_matching_reads_the_regions_that_a_switch_names():
       {"params": params}, image, text, located, method="match"
     )
     np.testing.assert_allclose(logits[0, 0], expected, rtol=1e-5)
+
+
+def test_the_object_itself_wins_over_one_that_touches_it_and_looks_alike():
+  """The spread map fills both; the map before tells which one was meant."""
+  cfg, _ = small_config("scenes")
+  width = cfg.word_map.width
+  # Two objects side by side, of which the left one answers the phrase better.
+  answer = jnp.zeros((4, 4)).at[1:3, 0:2].set(1.0).at[1:3, 2:4].set(0.9)
+  cells = jnp.zeros((1, 4, 4, width + 2)).at[0, ..., 0].set(answer)
+  phrase = jnp.zeros((1, 1, width + 2)).at[..., 0].set(1.0)
+  mask = jnp.ones((1, 1), bool)
+  # Every finer cell is the mean of its row: both objects get the same.
+  row = jnp.zeros((7, 7)).at[3].set(1.0).reshape(1, 49, 1, 1, 1, 1)
+  weights = jnp.broadcast_to(row / 4, (1, 49, 4, 2, 4, 2))
+  features = jnp.zeros((1, 4, 4, 16))
+  image = ImageState({}, {}, (), cells, weights, features, None)
+  phrases = {"vectors": phrase, "mask": mask}
+  text = TextState(jnp.zeros((1, 4, 16)), mask, phrases, None)
+  apply = functools.partial(Slan(cfg).apply, {}, image, text)
+  maps = apply(method="phrase_maps")
+  np.testing.assert_array_equal(maps.cosine[0, ..., 0], answer)
+  left, right = maps.extent[0, :, :4], maps.extent[0, :, 4:]
+  np.testing.assert_allclose(left, right, atol=1e-6)
+  boxes = jnp.array([[[0.25, 0.5, 0.5, 0.5], [0.75, 0.5, 0.5, 0.5]]])
+  fit = apply(boxes, method="box_fit")[0, :, 0]
+  assert fit[0] > 2 * fit[1] > 0
