@@ -33,7 +33,7 @@ def token_cosines(
   if texts.phrases is None:
     cosines = word_cosines(model, images, located, levels)
     return cosines, inner_tokens(texts.mask)
-  raw = model.phrase_maps(images, texts).cosine
+  raw = model.phrase_cosine(images, texts)
   samples = model.cfg.adaptor.roi_size
   # What moves boxes is not their score.
   pooled = [
@@ -65,6 +65,10 @@ def phrase_places(texts) -> Tensor:
 
 def phrase_fit(model, images, texts, located, levels: Sequence[int]) -> Tensor:
   """Fit of boxes to the phrases' maps: [B, C, R, N]."""
-  fit = [model.box_fit(images, texts, located.boxes[:, n]) for n in levels]
+  # The maps are the same for all levels: one call for all boxes.
+  boxes = located.boxes[:, list(levels)]
+  fit = model.box_fit(images, texts, boxes.flatten(1, 2))
   place = phrase_places(texts)
-  return torch.einsum("blrp,bpn->blrn", torch.stack(fit, 1), place)
+  return torch.einsum(
+    "blrp,bpn->blrn", fit.unflatten(1, boxes.shape[1:3]), place
+  )

@@ -261,13 +261,17 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     inner = word_map.inner_tokens(mask)
     return self.phrases(self.text.embeddings.word(ids), content, inner, most)
 
+  def phrase_cosine(self, image: ImageState, text: TextState) -> Tensor:
+    """Similarity of aligned images and phrases: [B, h, w, P]."""
+    vectors = text.phrases["vectors"]
+    return torch.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
+
   def phrase_maps(self, image: ImageState, text: TextState) -> PhraseMaps:
     """Similarity of aligned images and phrases at every place."""
-    cfg, vectors = self.cfg.word_map, text.phrases["vectors"]
-    cosine = torch.einsum("bhwd,bpd->bhwp", image.word_map, vectors)
+    cfg, cosine = self.cfg.word_map, self.phrase_cosine(image, text)
     slope, cells = None, cosine.detach()
     if cfg.place_bound:
-      slope = vectors[..., cfg.width :].detach()
+      slope = text.phrases["vectors"][..., cfg.width :].detach()
       grid = word_map.places(*cosine.shape[1:3], cosine.device)
       cells = cells - torch.einsum("hwc,bpc->bhwp", grid, slope)
 
@@ -328,7 +332,7 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     self, image: ImageState, text: TextState, located: Located
   ) -> Tensor:
     """How well each phrase is found, on the map and in a region: [B, 5]."""
-    raw = self.phrase_maps(image, text).cosine
+    raw = self.phrase_cosine(image, text)
     mask = text.phrases["mask"]
     on_map = raw.amax((1, 2))
     samples = self.cfg.adaptor.roi_size
