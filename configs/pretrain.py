@@ -148,6 +148,8 @@ SCENES_HARD = SCENES | {
   "total_steps": 1200,
   "text.max_length": 40,  # 38 words and marks at most
   "model.image_size": 128,
+  "model.backbone.name": "resnet_tiny8",
+  "model.word_map.stride": 8,
   "model.word_map.phrases": 8,  # six objects, an opening ("we see"), one spare
   "data.dir": "runs/data/scenes_hard",
   "evaluation.every_steps": 300,

@@ -48,7 +48,7 @@ def norm(kind: str, width: int) -> nn.Module:
 
 def convolution(inputs: int, width: int, size: int, stride: int) -> nn.Conv2d:
   """size x size convolution, no bias, padded so that sides shrink by stride."""
-  pad = (size - 1) // 2
+  pad = (size - 1) // 2 if size % 2 else (size - stride) // 2
   return nn.Conv2d(inputs, width, size, stride, pad, bias=False)
 
 

@@ -62,7 +62,8 @@ class VitRow:
     return self.patch
 
 
-# The paper's four vision encoders (section 4.1) and a small one of each kind.
+# The paper's four vision encoders (section 4.1) and small ones of each kind:
+# resnet_tiny8 sees 128 pixels on the grids on which resnet_tiny sees 64.
 BACKBONES: dict[str, ResNetRow | VitRow] = {
   "resnet50": ResNetRow(
     "imagenet", 64, "bottleneck", (256, 512, 1024, 2048), (3, 4, 6, 3), 1,
@@ -72,6 +73,7 @@ BACKBONES: dict[str, ResNetRow | VitRow] = {
   "vit_l": VitRow(16, 1024, 24, 16, 4096, 8),
   "vit_h": VitRow(14, 1280, 32, 16, 5120, 10),
   "resnet_tiny": ResNetRow("patch", 24, "basic", (48, 96), (3, 1), 2, "layer"),
+  "resnet_tiny8": ResNetRow("patch", 24, "basic", (48, 96), (3, 1), 4, "layer"),
   "vit_tiny": VitRow(8, 64, 4, 4, 256, 2),
 }  # fmt: skip
 

@@ -38,8 +38,12 @@ class ConvNorm(nn.Module):
 def convolution(
   width: int, size: int, stride: int, dtype: layers.Dtype, name: str
 ) -> nn.Conv:
-  """size x size convolution, no bias, padded so that sides shrink by stride."""
-  pad = (size - 1) // 2
+  """size x size convolution, no bias, padded so that sides shrink by stride.
+
+  An even kernel is centred on its cell; an odd one cannot be, and is padded as
+  torchvision does.
+  """
+  pad = (size - 1) // 2 if size % 2 else (size - stride) // 2
   return nn.Conv(
     width,
     (size, size),

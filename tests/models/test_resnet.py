@@ -54,34 +54,41 @@ def test_imported_statistics_are_beside_the_total():
   assert round((shapes.count(tree) - extra) / 1e6, 3) == 23.508
 
 
-def test_maps_of_the_small_row():
-  row = config.BACKBONES["resnet_tiny"]
+@pytest.mark.parametrize(
+  ("name", "fine"), [("resnet_tiny", 4), ("resnet_tiny8", 8)]
+)
+def test_maps_of_the_small_rows(name, fine):
+  row = config.BACKBONES[name]
   module = resnet.ResNet(row, jnp.float32)
-  images = jnp.zeros((2, 64, 64, 3))
+  side = 16 * fine
+  images = jnp.zeros((2, side, side, 3))
   maps = jax.eval_shape(
     lambda x: module.init_with_output(jax.random.key(0), x)[0], images
   )
   assert {stride: leaf.shape for stride, leaf in maps.items()} == {
-    2: (2, 32, 32, 24),
-    4: (2, 16, 16, 48),
-    8: (2, 8, 8, 96),
+    2: (2, side // 2, side // 2, 24),
+    fine: (2, 16, 16, 48),
+    2 * fine: (2, 8, 8, 96),
   }
-  assert row.stride == 8
+  assert row.stride == 2 * fine
 
 
-def test_cells_of_the_small_row_look_at_their_own_place():
-  module = resnet.ResNet(config.BACKBONES["resnet_tiny"], jnp.float32)
-  images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
+@pytest.mark.parametrize(
+  ("name", "fine"), [("resnet_tiny", 4), ("resnet_tiny8", 8)]
+)
+def test_cells_of_the_small_rows_look_at_their_own_place(name, fine):
+  module = resnet.ResNet(config.BACKBONES[name], jnp.float32)
+  images = jax.random.normal(jax.random.key(1), (1, 16 * fine, 16 * fine, 3))
   params = module.init(jax.random.key(0), images)
 
   def cell(images: jax.Array) -> jax.Array:
-    return module.apply(params, images)[4][0, 8, 8].sum()
+    return module.apply(params, images)[fine][0, 8, 8].sum()
 
   seen = np.abs(jax.grad(cell)(images)[0]).sum(-1) > 0
   for axis in (0, 1):
     pixels = np.flatnonzero(seen.any(axis))
-    # Pixels 32 to 35 are the cell's own.
-    assert (pixels[0] + pixels[-1]) / 2 == 33.5
+    # The cell's own pixels begin at 8 of its sides.
+    assert (pixels[0] + pixels[-1]) / 2 == 8 * fine + (fine - 1) / 2
 
 
 @pytest.mark.parametrize("kind", ["group", "layer", "frozen_batch"])
