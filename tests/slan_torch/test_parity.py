@@ -30,6 +30,7 @@ BACKBONES = ("resnet_tiny", "vit_tiny")
 # Switches that neither preset sets, spread over two more models.
 OTHER = (
   ("scenes,preset=paper", {
+    "model__backbone__name": "resnet_tiny8",
     "model__adaptor__fusion": "bi_mha",
     "model__adaptor__similarity": "raw",
     "model__adaptor__swap_axes": True,
