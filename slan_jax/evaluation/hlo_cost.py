@@ -59,33 +59,43 @@ class _Meter:
     self.collectives: dict[object, tuple[float, Sent]] = {}
     self.unknown_loops = 0
 
-  def walk(self, name: str, times: float) -> None:
-    """Adds `times` runs of a computation and of those it runs."""
+  def walk(self, name: str, times: float, *, beside: bool = False) -> None:
+    """Adds `times` runs of a computation and of those it runs.
+
+    Args:
+      name: of the computation.
+      times: how often it runs.
+      beside: it runs beside other instructions, and costs no time of its own.
+    """
     computation = self.program.computations[name]
     for instruction in computation:
-      self._add(instruction, computation, times)
+      self._add(instruction, computation, times, beside)
       if instruction.opcode == "while":
         count = trip_count(self.program, instruction)
         self.unknown_loops += count is None
         for body in instruction.calls("body"):
-          self.walk(body, times * (1 if count is None else count))
+          runs = times * (1 if count is None else count)
+          self.walk(body, runs, beside=beside)
       elif instruction.opcode == "conditional":
         branches = instruction.calls(
           "branch_computations", "true_computation", "false_computation"
         )
         for branch in branches:  # of which one runs: a mean
-          self.walk(branch, times / len(branches))
+          self.walk(branch, times / len(branches), beside=beside)
       elif instruction.opcode in ("call", "async-start"):
         for callee in instruction.calls("to_apply", "calls"):
-          self.walk(callee, times)
+          apart = instruction.opcode == "async-start"
+          self.walk(callee, times, beside=beside or apart)
 
-  def _add(self, instruction, computation: Computation, times: float) -> None:
+  def _add(
+    self, instruction, computation: Computation, times: float, beside: bool
+  ) -> None:
     self._send(instruction, computation, times)
     flops = flops_of(self.program, instruction, computation)
     moved = bytes_of(self.program, instruction, computation)
     self.flops += times * flops
     self.bytes += times * moved
-    if not instruction.opcode.endswith("-start"):  # those run beside others
+    if not beside and not instruction.opcode.endswith("-start"):
       self.seconds += times * max(flops / self.peak, moved / self.bandwidth)
 
   def _send(self, instruction, computation: Computation, times: float) -> None:

@@ -30,8 +30,11 @@ def bytes_of(
   made = [array for array in instruction.arrays if array.main]
   if opcode == "fusion":
     return _fusion_bytes(program, instruction, computation)
-  if opcode in ("dynamic-slice", "slice", "gather"):
-    return 2 * sum(array.bytes for array in made)
+  if opcode.removesuffix("-start") in ("dynamic-slice", "slice", "gather"):
+    # Of what is read only the slice, also where it goes to the scratchpad.
+    part = instruction.arrays[1 if opcode.endswith("-start") else 0]
+    source = next(iter(read_by(instruction, computation)), part)
+    return part.bytes * (source.main + part.main)
   if opcode in ("dynamic-update-slice", "scatter"):
     update = instruction.operands[1 if opcode.startswith("d") else -1]
     return 2 * _main(computation.instructions[update].arrays)

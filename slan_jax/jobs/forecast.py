@@ -2,7 +2,9 @@
 
 import re
 import tempfile
+import threading
 import time
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,9 @@ from slan_jax.jobs.topology import Topology
 IMAGES = 14.07e6  # of the paper's five sources (4.1)
 EPOCHS = 20
 _NAMED = 8  # largest buffers of a program that does not fit
+_PATIENCE = 0.5  # seconds between looks at what XLA has dumped
+# The last file that libtpu dumps before it makes machine code.
+_ASSIGNED = "after_optimizations_after_buffer_assignment.txt"
 
 
 class Built(NamedTuple):
@@ -23,7 +28,7 @@ class Built(NamedTuple):
   Attributes:
     text: the optimised program.
     temporary: bytes per device beyond inputs and outputs.
-    seconds: of lowering and compiling.
+    seconds: of lowering and compiling, up to there.
     complaint: why it does not fit; "" = it does.
   """
 
@@ -34,7 +39,11 @@ class Built(NamedTuple):
 
 
 def forecast(
-  work: Work, topology: Topology, mesh: jax.sharding.Mesh
+  work: Work,
+  topology: Topology,
+  mesh: jax.sharding.Mesh,
+  *,
+  machine_code: bool = False,
 ) -> dict[str, Any]:
   """Compiles a program ahead of time and reads its costs.
 
@@ -42,13 +51,14 @@ def forecast(
     work: the program.
     topology: the devices.
     mesh: over them.
+    machine_code: wait for that of a TPU.
 
   Returns:
     The keys of docs/CONTRACTS.md, `slan-plan --topology`.
   """
-  built = build(work)
-  program = hlo.parse(built.text)
   chip = topology.chip
+  built = build(work, limit=None if machine_code or not chip else chip.memory)
+  program = hlo.parse(built.text)
   cost = hlo_cost.measure(
     program,
     flops=chip.flops if chip else 1.0,
@@ -117,25 +127,39 @@ def _times(found, cost, topology: Topology, mesh) -> dict[str, Any]:
   return dict(zip(keys, values))
 
 
-def build(work: Work) -> Built:
-  """Compiles a program; one that does not fit is read from XLA's dump."""
+def build(work: Work, *, limit: int | None = None) -> Built:
+  """Compiles a program; one that does not fit is read from XLA's dump.
+
+  Args:
+    work: the program.
+    limit: bytes of a chip's memory. A program that fits is read as soon as XLA
+      has assigned its arrays: machine code tells nothing more, and for a TPU
+      takes ten times as long. It is still being made in a thread then, which
+      nothing but the end of the process stops. None = wait for it.
+  """
   began = time.perf_counter()
   lowered = work.lower()
-  with tempfile.TemporaryDirectory() as folder:
+  name = str(lowered.compiler_ir().operation.attributes["sym_name"]).strip('"')
+  held = sum(bytes_per_device(tree) for tree in work.inputs.values())
+  with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
     options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+    future = _start(lowered.compile, options)
+    while not wait([future], timeout=_PATIENCE).done:
+      if limit is None or not _dumped(folder, name, _ASSIGNED):
+        continue
+      found = _read_dump(folder, name, held, began)
+      if found.temporary + held <= limit:
+        return found
+      limit = None  # XLA is about to say so itself
     try:
-      compiled = lowered.compile(compiler_options=options)
+      compiled = future.result()
     except jax.errors.JaxRuntimeError as error:
       if "RESOURCE_EXHAUSTED" not in str(error):
         raise
-      spent = time.perf_counter() - began
-      text = _dumped(folder, "after_optimizations.txt")
-      if text is None:
+      found = _read_dump(folder, name, held, began)
+      if not found.text:
         raise
-      report = _dumped(folder, "memory-usage-report.txt") or ""
-      total = re.search(r"Total bytes: (\d+)", report)
-      size = int(total.group(1)) if total else 0
-      return Built(text, size, spent, str(error).splitlines()[0])
+      return found._replace(complaint=str(error).splitlines()[0])
   spent = time.perf_counter() - began
   memory = compiled.memory_analysis()
   extra = memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -143,12 +167,34 @@ def build(work: Work) -> Built:
   return Built(compiled.as_text(), size, spent, "")
 
 
-def _dumped(folder: str, end: str) -> str | None:
-  """The longest of XLA's dumps of a kind: helper programs are short."""
-  found = list(Path(folder).glob(f"*{end}"))
-  if not found:
-    return None
-  return max(found, key=lambda path: path.stat().st_size).read_text()
+def _start(function, *arguments) -> Future:
+  """Calls in a thread that does not keep the process from ending."""
+  future: Future = Future()
+
+  def run() -> None:
+    try:
+      future.set_result(function(*arguments))
+    except Exception as error:
+      future.set_exception(error)
+
+  threading.Thread(target=run, daemon=True).start()
+  return future
+
+
+def _read_dump(folder: str, name: str, held: int, began: float) -> Built:
+  """What XLA dumped of a program, its inputs of `held` bytes not counted."""
+  text = _dumped(folder, name, "after_optimizations.txt")
+  report = _dumped(folder, name, "memory-usage-report.txt")
+  total = re.search(r"Total bytes: (\d+)", report)
+  size = max(int(total.group(1)) - held, 0) if total else 0
+  return Built(text, size, time.perf_counter() - began, "")
+
+
+def _dumped(folder: str, name: str, end: str) -> str:
+  """XLA's dump of a kind; "" where there is none."""
+  for path in Path(folder).glob(f"*.{name}.*{end}"):
+    return path.read_text()
+  return ""
 
 
 def largest_buffers(program: hlo.Program) -> list[dict[str, Any]]:

@@ -43,6 +43,12 @@ _TASK = common.define_task(SCORED)
 _SUGGEST = flags.DEFINE_bool(
   "suggest", False, "Find the fastest settings of mesh and memory that fit."
 )
+_MACHINE_CODE = flags.DEFINE_bool(
+  "machine_code",
+  False,
+  "Wait until a TPU's machine code is made, which takes ten times as long: "
+  "what it adds to the memory is counted then.",
+)
 
 
 def main() -> None:
@@ -57,7 +63,12 @@ def _from_flags() -> int:
   if _TOPOLOGY.value:
     topology = find_topology(_TOPOLOGY.value)
     plan = plan_slice(
-      experiment, topology, _TASK.value, console, suggesting=_SUGGEST.value
+      experiment,
+      topology,
+      _TASK.value,
+      console,
+      suggesting=_SUGGEST.value,
+      machine_code=_MACHINE_CODE.value,
     )
   elif _PARAMS.value:
     plan = plan_params(experiment, _IMAGE_SIZE.value)

@@ -1,10 +1,12 @@
 """A plan for a slice of accelerators: one forecast, several, or the best."""
 
+import functools
 from typing import Any
 
 import jax
 from rich.console import Console
 
+from slan_jax.jobs.apart import call_apart
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.forecast import forecast
 from slan_jax.jobs.forecast_table import show
@@ -14,7 +16,7 @@ from slan_jax.jobs.programs import (
   training_work,
 )
 from slan_jax.jobs.suggestion import describe, suggest
-from slan_jax.jobs.topology import Topology
+from slan_jax.jobs.topology import Topology, find_topology
 from slan_jax.jobs.vocabulary import complete
 from slan_jax.tasks import budget
 from slan_jax.training.sharding import make_mesh
@@ -29,6 +31,7 @@ def plan_slice(
   console: Console,
   *,
   suggesting: bool,
+  machine_code: bool = False,
 ) -> Plan:
   """Forecasts an experiment on devices that need not be here.
 
@@ -38,6 +41,7 @@ def plan_slice(
     task: an evaluation, or None for the training step.
     console: where the forecast is shown.
     suggesting: try settings of mesh and memory, for training.
+    machine_code: wait for that of a TPU.
 
   Returns:
     The keys of docs/CONTRACTS.md, `slan-plan --topology`.
@@ -45,9 +49,9 @@ def plan_slice(
   Raises:
     ValueError: an evaluation that cannot be planned, or settings asked of it.
   """
-  experiment, encoder = complete(experiment)
+  known = complete(experiment)[0]
   parameters = budget.parameters_by_part(
-    experiment.model, experiment.objective, experiment.text.max_length
+    known.model, known.objective, known.text.max_length
   )
   plan: Plan = {
     "total_parameters": sum(parameters.values()),
@@ -55,56 +59,83 @@ def plan_slice(
   }
   if task and suggesting:
     raise ValueError("--suggest is for training: leave --task out")
-  if task:
-    return plan | _evaluation(task, experiment, encoder, topology, console)
+  forecasts = functools.partial(_forecasts, topology, machine_code)
   if suggesting:
-    return plan | _suggested(experiment, encoder, topology, console)
-  found = _training(experiment, encoder, topology)
-  show(found, console)
-  return plan | found
+    found = _suggested(experiment, len(topology.devices), forecasts, console)
+    return plan | (found or {"fits": False})
+  found = forecasts(experiment, task)
+  for program in found:
+    show(program, console)
+  if not task:
+    return plan | found[0]
+  fits = all(program["fits"] for program in found)
+  programs = {program["program"]: program for program in found}
+  return plan | {"task": task, "fits": fits, "programs": programs}
 
 
-def _training(experiment, encoder, topology) -> Plan:
-  mesh = make_mesh(experiment.mesh, topology.devices)
-  with jax.set_mesh(mesh):
-    return forecast(training_work(experiment, encoder, mesh), topology, mesh)
-
-
-def _suggested(experiment, encoder, topology: Topology, console) -> Plan:
+def _suggested(experiment, devices: int, forecasts, console) -> Plan | None:
   def say(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
-  best = suggest(
-    experiment,
-    len(topology.devices),
-    lambda candidate: _if_it_may_fit(candidate, encoder, topology),
-    say,
-  )
+  def plan(candidate: Experiment) -> Plan | None:
+    return next(iter(forecasts(candidate, roomy=True)), None)
+
+  best = suggest(experiment, devices, plan, say)
   if best is None:
-    say(f"Nothing that was tried fits {topology.name}")
-    return {"fits": False}
+    say("Nothing that was tried fits")
+    return None
   show(best[1], console)
   say(f"Fastest that fits: {describe(best[0])}")
   return {"suggested": describe(best[0])} | best[1]
 
 
-def _if_it_may_fit(experiment, encoder, topology: Topology) -> Plan | None:
-  """The forecast, or None where the state alone is too large to try."""
-  mesh = make_mesh(experiment.mesh, topology.devices)
-  with jax.set_mesh(mesh):
-    work = training_work(experiment, encoder, mesh)
-    if topology.chip and bytes_per_device(work.inputs) > topology.chip.memory:
-      return None
-    return forecast(work, topology, mesh)
+def _forecasts(
+  topology: Topology,
+  machine_code: bool,
+  experiment: Experiment,
+  task: str | None = None,
+  *,
+  roomy: bool = False,
+) -> list[Plan]:
+  """As `_read`; for a TPU in a process that takes its compilation along."""
+  options = task, roomy, machine_code
+  if topology.chip is None:
+    return _read(experiment, topology, *options)
+  return call_apart(_read_named, experiment, topology.name, *options)
 
 
-def _evaluation(task, experiment, encoder, topology, console) -> Plan:
-  """Every program of an evaluation under its name."""
+def _read_named(experiment, name: str, *options) -> list[Plan]:
+  return _read(experiment, find_topology(name), *options)
+
+
+def _read(
+  experiment: Experiment,
+  topology: Topology,
+  task: str | None,
+  roomy: bool,
+  machine_code: bool,
+) -> list[Plan]:
+  """Forecasts of the training step, or of an evaluation's programs.
+
+  Args:
+    experiment: as configured.
+    topology: the devices.
+    task: an evaluation, or None.
+    roomy: leave out a program whose inputs alone do not fit.
+    machine_code: wait for that of a TPU.
+  """
+  experiment, encoder = complete(experiment)
   mesh = make_mesh(experiment.mesh, topology.devices)
-  programs = {}
   with jax.set_mesh(mesh):
-    for work in evaluation_works(task, experiment, encoder, mesh):
-      programs[work.name] = found = forecast(work, topology, mesh)
-      show(found, console)
-  fits = all(found["fits"] for found in programs.values())
-  return {"task": task, "fits": fits, "programs": programs}
+    works = (
+      evaluation_works(task, experiment, encoder, mesh)
+      if task
+      else [training_work(experiment, encoder, mesh)]
+    )
+    if roomy and topology.chip:
+      most = topology.chip.memory
+      works = [work for work in works if bytes_per_device(work.inputs) <= most]
+    return [
+      forecast(work, topology, mesh, machine_code=machine_code)
+      for work in works
+    ]

@@ -210,3 +210,26 @@ def test_a_sum_that_is_cut_at_once_is_a_reduce_scatter():
   assert measure(text).sent == {("reduce-scatter", group): 32 * 3 / 4}
   kept = text.replace("dynamic-slice(%s, %place)", "add(%s, %s)")
   assert measure(kept).sent == {("all-reduce", group): 2 * 32 * 3 / 4}
+
+
+@pytest.mark.parametrize("written", ("async", "short"))
+def test_a_slice_into_the_scratchpad_is_read_once(written):
+  """However the text spells it, and only the slice of its source."""
+  array, part = "f32[64,4]{1,0}", "f32[8,4]{1,0:S(1)}"
+  cut = "slice={[0:8], [0:4]}"
+  inner, begin = "", f"slice-start(%a), {cut}"
+  if written == "async":
+    inner = (
+      f"%cut (p: f32[64,4]) -> f32[8,4] {{\n  %p = {array} parameter(0)\n"
+      f"  ROOT %s = {part} slice(%p), {cut}\n}}\n\n"
+    )
+    begin = "async-start(%a), calls=%cut"
+  text = (
+    f"HloModule m\n\n{inner}ENTRY %main (a: f32[64,4]) -> f32[8,4] {{\n"
+    f"  %a = {array} parameter(0)\n"
+    f"  %b = (({array}), {part}, s32[]{{:S(2)}}) {begin}\n"
+    f"  ROOT %c = {part} {begin.split('-')[0]}-done(%b)\n}}\n"
+  )
+  cost = hlo_cost.measure(hlo.parse(text), flops=1.0, bandwidth=1.0)
+  assert cost.bytes == 8 * 4 * 4
+  assert cost.seconds == 0  # others run meanwhile

@@ -1,6 +1,8 @@
 """What a plan says of a program: bytes, costs, times, and what is too large."""
 
+import threading
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -83,10 +85,42 @@ def test_a_program_that_does_not_fit_is_read_from_the_dump():
     lowered.compile(compiler_options)
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too much\nmore")
 
-  stub = types.SimpleNamespace(compile=refuse)
-  built = forecast.build(work(mesh)._replace(lower=lambda: stub))
+  built = forecast.build(compiled_by(refuse, lowered, mesh))
   assert built.complaint == "RESOURCE_EXHAUSTED: too much"
   assert "ENTRY" in built.text
+
+
+def compiled_by(function, lowered, mesh) -> Work:
+  stub = types.SimpleNamespace(
+    compile=function, compiler_ir=lowered.compiler_ir
+  )
+  return work(mesh)._replace(lower=lambda: stub)
+
+
+def test_a_program_is_read_before_there_is_machine_code(monkeypatch):
+  """As soon as memory is assigned; where too much is, XLA has to say so."""
+  sizes = config.Mesh(data=1, fsdp=1, gather="step", cpu_devices=8)
+  mesh = sharding.make_mesh(sizes, jax.devices()[:1])
+  lowered, over = work(mesh).lower(), threading.Event()
+  monkeypatch.setattr(forecast, "_PATIENCE", 0.01)
+  held = (64 * 128 + 8 * 64) * 4
+
+  def assign(compiler_options):
+    name = f"{compiler_options['xla_dump_to']}/module_0001.jit__lambda.x."
+    report = f"Memory Space: default\nTotal bytes: {held + 99} (1.0KiB)\n"
+    Path(f"{name}after_optimizations.txt").write_text("HloModule early")
+    Path(f"{name}memory-usage-report.txt").write_text(report)
+    Path(f"{name}{forecast._ASSIGNED}").write_text("HloModule early")
+    over.wait(30)
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too much")
+
+  early = compiled_by(assign, lowered, mesh)
+  built = forecast.build(early, limit=held + 99)
+  assert built[:2] == ("HloModule early", 99) and not built.complaint
+  assert not over.is_set()
+  threading.Timer(0.2, over.set).start()
+  built = forecast.build(early, limit=held + 98)
+  assert over.is_set() and built.complaint and built.temporary == 99
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")

@@ -1,0 +1,50 @@
+"""A call in a process of its own, which ends with the answer."""
+
+import multiprocessing
+from collections.abc import Callable
+from typing import Any
+
+
+def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
+  """Calls a function in a new process; threads that it leaves end with it.
+
+  Args:
+    function: of a module; what it takes and returns is pickled.
+    arguments: of the function.
+
+  Returns:
+    What it returns.
+
+  Raises:
+    RuntimeError: the process ended without an answer, as one that ran out of
+      memory does; what the function raises is raised here.
+  """
+  context = multiprocessing.get_context("spawn")
+  receiver, sender = context.Pipe(duplex=False)
+  process = context.Process(
+    target=_answer, args=(sender, function, arguments), daemon=True
+  )
+  process.start()
+  sender.close()
+  try:
+    answer, error = receiver.recv()
+  except EOFError:
+    process.join()
+    raise RuntimeError(
+      f"{function.__name__}: its process ended with {process.exitcode} and no "
+      "answer; -9 is what a machine without memory left does"
+    ) from None
+  finally:
+    process.kill()
+    process.join()
+  if error is not None:
+    raise error
+  return answer
+
+
+def _answer(sender, function, arguments) -> None:
+  try:
+    answer = function(*arguments), None
+  except Exception as error:
+    answer = None, error
+  sender.send(answer)

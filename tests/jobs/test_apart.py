@@ -1,0 +1,39 @@
+"""Calls in a process of their own."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from slan_jax.jobs.apart import call_apart
+
+
+def answer_and_leave_a_thread(number: int) -> tuple[int, int]:
+  threading.Thread(target=time.sleep, args=(600,)).start()
+  return number + 1, os.getpid()
+
+
+def refuse(text: str) -> None:
+  raise ValueError(text)
+
+
+def vanish() -> None:
+  os._exit(7)
+
+
+def test_threads_that_are_left_end_with_the_answer():
+  number, process = call_apart(answer_and_leave_a_thread, 1)
+  assert number == 2 and process != os.getpid()
+  with pytest.raises(ProcessLookupError):
+    os.kill(process, 0)
+
+
+def test_what_it_raises_is_raised_here():
+  with pytest.raises(ValueError, match="--topology=v9"):
+    call_apart(refuse, "--topology=v9")
+
+
+def test_an_end_without_an_answer_is_told():
+  with pytest.raises(RuntimeError, match=r"vanish: .* ended with 7"):
+    call_apart(vanish)
