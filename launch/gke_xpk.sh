@@ -49,7 +49,7 @@ case $verb in
     ((${#command[@]})) || fail "expected -- and a command"
     words=$(printf '%q ' "${command[@]}" --distributed)
     if [[ ${image[0]} == --base* ]]; then
-      words="pip install -q -c requirements.lock -e '.[tpu]' && $words"
+      words="pip install -q -c requirements.lock -e '.[tpu,gcs]' && $words"
     fi
     run xpk workload create "--workload=$name" "${place[@]}" \
       "--tpu-type=$type" "--num-slices=$slices" "${image[@]}" \

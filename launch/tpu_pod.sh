@@ -15,6 +15,9 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 POLL=${POLL:-60} # seconds between looks
+# What a host says of its run: the exit code, running, or gone.
+LOOK="cd slan_jax && cat slan.exit 2>/dev/null || \
+{ kill -0 \$(cat slan.pid) && echo running; } 2>/dev/null || echo gone"
 
 fail() {
   echo "$0: $1; see the head of this file" >&2
@@ -82,7 +85,7 @@ install() {
     "${place[@]}" --worker=all || return
   on all "mkdir -p slan_jax && tar -xzf slan.tar.gz -C slan_jax && \
 sudo apt-get install -y -q make python3.11-venv && cd slan_jax && make setup && \
-.venv/bin/pip install -q -c requirements.lock 'jax[tpu]'" || return
+.venv/bin/pip install -q -c requirements.lock 'jax[tpu]' 'gcsfs>=2025.3'" || return
   if [[ $data ]]; then
     on all "mkdir -p slan_jax/runs/data/${data##*/} && gcloud storage rsync \
 --recursive $data slan_jax/runs/data/${data##*/}"
@@ -91,8 +94,9 @@ sudo apt-get install -y -q make python3.11-venv && cd slan_jax && make setup && 
 
 start() {
   ((${#command[@]})) || fail "expected -- and a command"
-  on all "cd slan_jax && rm -f slan.exit && \
-nohup launch/run_host.sh $(printf '%q ' "${command[@]}")>/dev/null 2>&1 &"
+  # Nothing that stays may hold the connection's output, or ssh would wait for it.
+  on all "cd slan_jax && rm -f slan.exit && { nohup launch/run_host.sh \
+$(printf '%q ' "${command[@]}")</dev/null >/dev/null 2>&1 & }"
 }
 
 resume() {
@@ -103,17 +107,21 @@ resume() {
     now=$(state)
     if [[ $now == ACTIVE ]]; then
       # A host that does not answer is on its way out: look again.
-      code=$(on 0 "cat slan_jax/slan.exit 2>/dev/null || echo running") || code=""
+      code=$(on 0 "$LOOK") || code=""
       case $code in
         running | "") ;;
         0) echo "the run of $name is complete" && return 0 ;;
-        2 | 3) return "$code" ;; # would come again
-        *) echo "ended with $code, starting again" && start ;;
+        1 | 2 | 3) return "$code" ;; # would come again
+        gone) # never started, or the host was
+          echo "nothing runs on $name, starting it"
+          if install; then start || true; fi
+          ;;
+        *) echo "ended with $code, starting again" && start || true ;;
       esac
     elif [[ $dry || $now == NONE || $now == SUSPENDED || $now == FAILED ]]; then
       echo "$name is ${now:-gone}, asking for it again"
-      [[ $now == NONE ]] || queue delete --force --quiet
-      if create && install; then start; fi
+      [[ $now == NONE ]] || queue delete --force --quiet || true
+      if create && install; then start || true; fi
     fi
     [[ $dry ]] && return 0
     sleep "$POLL"
@@ -126,7 +134,7 @@ case $verb in
   start) start ;;
   log) on 0 "tail -n 100 -F slan_jax/slan.log" ;;
   stop) on all "kill -TERM \$(cat slan_jax/slan.pid)" ;;
-  status) state && on all "cat slan_jax/slan.exit 2>/dev/null || echo running" ;;
+  status) state && on all "$LOOK" ;;
   resume) resume ;;
   delete) queue delete --force --quiet ;;
   *) fail "unknown verb $verb" ;;

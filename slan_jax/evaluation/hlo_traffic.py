@@ -32,7 +32,8 @@ def bytes_of(
     return _fusion_bytes(program, instruction, computation)
   if opcode.removesuffix("-start") in ("dynamic-slice", "slice", "gather"):
     # Of what is read only the slice, also where it goes to the scratchpad.
-    part = instruction.arrays[1 if opcode.endswith("-start") else 0]
+    named = len(instruction.operands) if opcode.endswith("-start") else 0
+    part = instruction.arrays[named]  # behind the operands, named again
     source = next(iter(read_by(instruction, computation)), part)
     return part.bytes * (source.main + part.main)
   if opcode in ("dynamic-update-slice", "scatter"):

@@ -1,6 +1,7 @@
 """A call in a process of its own, which ends with the answer."""
 
 import multiprocessing
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,8 @@ def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
     What it returns.
 
   Raises:
-    RuntimeError: the process ended without an answer, as one that ran out of
-      memory does; what the function raises is raised here.
+    ChildProcessError: the process ended without an answer, as one that ran out
+      of memory does. What the function raises is raised here.
   """
   context = multiprocessing.get_context("spawn")
   receiver, sender = context.Pipe(duplex=False)
@@ -30,7 +31,7 @@ def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
     answer, error = receiver.recv()
   except EOFError:
     process.join()
-    raise RuntimeError(
+    raise ChildProcessError(
       f"{function.__name__}: its process ended with {process.exitcode} and no "
       "answer; -9 is what a machine without memory left does"
     ) from None
@@ -46,5 +47,6 @@ def _answer(sender, function, arguments) -> None:
   try:
     answer = function(*arguments), None
   except Exception as error:
+    error.add_note(f"In a process of its own:\n{traceback.format_exc()}")
     answer = None, error
   sender.send(answer)

@@ -18,6 +18,7 @@ IMAGES = 14.07e6  # of the paper's five sources (4.1)
 EPOCHS = 20
 _NAMED = 8  # largest buffers of a program that does not fit
 _PATIENCE = 0.5  # seconds between looks at what XLA has dumped
+_SURE = 0.8  # of the memory: machine code was seen to add a sixth of the arrays
 # The last file that libtpu dumps before it makes machine code.
 _ASSIGNED = "after_optimizations_after_buffer_assignment.txt"
 
@@ -132,10 +133,13 @@ def build(work: Work, *, limit: int | None = None) -> Built:
 
   Args:
     work: the program.
-    limit: bytes of a chip's memory. A program that fits is read as soon as XLA
-      has assigned its arrays: machine code tells nothing more, and for a TPU
-      takes ten times as long. It is still being made in a thread then, which
-      nothing but the end of the process stops. None = wait for it.
+    limit: bytes of a chip's memory. A program that surely fits is read as soon
+      as XLA has assigned its arrays: machine code of a TPU, which adds memory
+      for collectives, takes ten times as long. It is still being made in a
+      thread then, which nothing but the end of the process stops. None = wait.
+
+  Raises:
+    JaxRuntimeError: it does not compile, for another reason than memory.
   """
   began = time.perf_counter()
   lowered = work.lower()
@@ -148,16 +152,14 @@ def build(work: Work, *, limit: int | None = None) -> Built:
       if limit is None or not _dumped(folder, name, _ASSIGNED):
         continue
       found = _read_dump(folder, name, held, began)
-      if found.temporary + held <= limit:
+      if found and found.temporary + held <= _SURE * limit:
         return found
-      limit = None  # XLA is about to say so itself
+      limit = None  # only machine code tells, or XLA is about to refuse
     try:
       compiled = future.result()
     except jax.errors.JaxRuntimeError as error:
-      if "RESOURCE_EXHAUSTED" not in str(error):
-        raise
       found = _read_dump(folder, name, held, began)
-      if not found.text:
+      if "RESOURCE_EXHAUSTED" not in str(error) or found is None:
         raise
       return found._replace(complaint=str(error).splitlines()[0])
   spent = time.perf_counter() - began
@@ -174,19 +176,21 @@ def _start(function, *arguments) -> Future:
   def run() -> None:
     try:
       future.set_result(function(*arguments))
-    except Exception as error:
+    except BaseException as error:  # or whoever waits would wait for ever
       future.set_exception(error)
 
   threading.Thread(target=run, daemon=True).start()
   return future
 
 
-def _read_dump(folder: str, name: str, held: int, began: float) -> Built:
-  """What XLA dumped of a program, its inputs of `held` bytes not counted."""
+def _read_dump(folder: str, name: str, held: int, began: float) -> Built | None:
+  """What XLA dumped of a program whose inputs take `held` bytes, if it did."""
   text = _dumped(folder, name, "after_optimizations.txt")
   report = _dumped(folder, name, "memory-usage-report.txt")
   total = re.search(r"Total bytes: (\d+)", report)
-  size = max(int(total.group(1)) - held, 0) if total else 0
+  if not text or not total:
+    return None
+  size = max(int(total.group(1)) - held, 0)
   return Built(text, size, time.perf_counter() - began, "")
 
 

@@ -100,11 +100,18 @@ def _forecasts(
   """As `_read`; for a TPU in a process that takes its compilation along."""
   options = task, roomy, machine_code
   if topology.chip is None:
-    return _read(experiment, topology, *options)
-  return call_apart(_read_named, experiment, topology.name, *options)
+    return _read(experiment, topology, *options)[0]
+  found, count = [], 1
+  while len(found) < count:
+    part = slice(len(found), len(found) + 1)
+    one, count = call_apart(
+      _read_named, experiment, topology.name, *options, part
+    )
+    found += one
+  return found
 
 
-def _read_named(experiment, name: str, *options) -> list[Plan]:
+def _read_named(experiment, name: str, *options) -> tuple[list[Plan], int]:
   return _read(experiment, find_topology(name), *options)
 
 
@@ -114,7 +121,8 @@ def _read(
   task: str | None,
   roomy: bool,
   machine_code: bool,
-) -> list[Plan]:
+  part: slice = slice(None),
+) -> tuple[list[Plan], int]:
   """Forecasts of the training step, or of an evaluation's programs.
 
   Args:
@@ -123,6 +131,10 @@ def _read(
     task: an evaluation, or None.
     roomy: leave out a program whose inputs alone do not fit.
     machine_code: wait for that of a TPU.
+    part: of the programs.
+
+  Returns:
+    A forecast of each, and how many programs there are.
   """
   experiment, encoder = complete(experiment)
   mesh = make_mesh(experiment.mesh, topology.devices)
@@ -135,7 +147,8 @@ def _read(
     if roomy and topology.chip:
       most = topology.chip.memory
       works = [work for work in works if bytes_per_device(work.inputs) <= most]
-    return [
+    found = [
       forecast(work, topology, mesh, machine_code=machine_code)
-      for work in works
+      for work in works[part]
     ]
+    return found, len(works)

@@ -212,7 +212,7 @@ def test_a_sum_that_is_cut_at_once_is_a_reduce_scatter():
   assert measure(kept).sent == {("all-reduce", group): 2 * 32 * 3 / 4}
 
 
-@pytest.mark.parametrize("written", ("async", "short"))
+@pytest.mark.parametrize("written", ("async", "short", "dynamic"))
 def test_a_slice_into_the_scratchpad_is_read_once(written):
   """However the text spells it, and only the slice of its source."""
   array, part = "f32[64,4]{1,0}", "f32[8,4]{1,0:S(1)}"
@@ -224,11 +224,16 @@ def test_a_slice_into_the_scratchpad_is_read_once(written):
       f"  ROOT %s = {part} slice(%p), {cut}\n}}\n\n"
     )
     begin = "async-start(%a), calls=%cut"
+  names = f"({array})"
+  if written == "dynamic":
+    names = f"({array}, s32[], s32[])"
+    begin = "dynamic-slice-start(%a, %i, %i), dynamic_slice_sizes={8,4}"
   text = (
     f"HloModule m\n\n{inner}ENTRY %main (a: f32[64,4]) -> f32[8,4] {{\n"
     f"  %a = {array} parameter(0)\n"
-    f"  %b = (({array}), {part}, s32[]{{:S(2)}}) {begin}\n"
-    f"  ROOT %c = {part} {begin.split('-')[0]}-done(%b)\n}}\n"
+    "  %i = s32[] constant(0)\n"
+    f"  %b = ({names}, {part}, s32[]{{:S(2)}}) {begin}\n"
+    f"  ROOT %c = {part} {begin.split('-start')[0]}-done(%b)\n}}\n"
   )
   cost = hlo_cost.measure(hlo.parse(text), flops=1.0, bandwidth=1.0)
   assert cost.bytes == 8 * 4 * 4

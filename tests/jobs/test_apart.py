@@ -30,10 +30,11 @@ def test_threads_that_are_left_end_with_the_answer():
 
 
 def test_what_it_raises_is_raised_here():
-  with pytest.raises(ValueError, match="--topology=v9"):
+  with pytest.raises(ValueError, match="--topology=v9") as told:
     call_apart(refuse, "--topology=v9")
+  assert "in refuse" in told.value.__notes__[0]  # where it was raised
 
 
 def test_an_end_without_an_answer_is_told():
-  with pytest.raises(RuntimeError, match=r"vanish: .* ended with 7"):
+  with pytest.raises(ChildProcessError, match=r"vanish: .* ended with 7"):
     call_apart(vanish)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import pretrain
-from slan_jax.jobs import forecast, suggestion, topology
+from slan_jax.jobs import forecast, slice_plan, suggestion, topology
 from slan_jax.jobs.common import experiment_of
 from slan_jax.jobs.programs import Work
 from slan_jax.training import config, sharding
@@ -105,9 +105,10 @@ def test_a_program_is_read_before_there_is_machine_code(monkeypatch):
   monkeypatch.setattr(forecast, "_PATIENCE", 0.01)
   held = (64 * 128 + 8 * 64) * 4
 
+  report = f"Memory Space: default\nTotal bytes: {held + 99} (1.0KiB)\n"
+
   def assign(compiler_options):
     name = f"{compiler_options['xla_dump_to']}/module_0001.jit__lambda.x."
-    report = f"Memory Space: default\nTotal bytes: {held + 99} (1.0KiB)\n"
     Path(f"{name}after_optimizations.txt").write_text("HloModule early")
     Path(f"{name}memory-usage-report.txt").write_text(report)
     Path(f"{name}{forecast._ASSIGNED}").write_text("HloModule early")
@@ -115,12 +116,48 @@ def test_a_program_is_read_before_there_is_machine_code(monkeypatch):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too much")
 
   early = compiled_by(assign, lowered, mesh)
-  built = forecast.build(early, limit=held + 99)
+  room = -(-(held + 99) * 5 // 4)  # a fifth is left for what machine code adds
+  built = forecast.build(early, limit=room)
   assert built[:2] == ("HloModule early", 99) and not built.complaint
   assert not over.is_set()
   threading.Timer(0.2, over.set).start()
-  built = forecast.build(early, limit=held + 98)
+  built = forecast.build(early, limit=room - 2)
   assert over.is_set() and built.complaint and built.temporary == 99
+  report = "another libtpu writes it otherwise"
+  with pytest.raises(jax.errors.JaxRuntimeError, match="too much"):
+    forecast.build(early, limit=room)
+
+
+def test_programs_of_a_tpu_are_compiled_apart_one_by_one(monkeypatch):
+  """And training is left out where its state alone is too large."""
+  experiment = experiment_of(pretrain.get_config("scenes"))
+  small, large = jax.ShapeDtypeStruct((2,), "int8"), CHIP.memory + 1
+  single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  state = {"batch": small.update(sharding=single)}
+  works = [Work(name, None, 0.0, 1, state) for name in ("encode", "ground")]
+  calls = []
+
+  def call(function, *arguments):
+    calls.append(arguments[1:])
+    return function(*arguments)
+
+  slice_ = topology.Topology("v5e:1x1", jax.devices()[:1], CHIP)
+  for name, value in (
+    ("call_apart", call),
+    ("find_topology", {"v5e:1x1": slice_}.get),
+    ("complete", lambda experiment: (experiment, None)),
+    ("make_mesh", lambda *_: jax.make_mesh((1,), ("data",))),
+    ("evaluation_works", lambda *_: works),
+    ("training_work", lambda *_: works[0]),
+    ("forecast", lambda work, *_, machine_code: (work.name, machine_code)),
+    ("bytes_per_device", lambda _: large),
+  ):
+    monkeypatch.setattr(slice_plan, name, value)
+  found = slice_plan._forecasts(slice_, True, experiment, "grounding")
+  assert found == [("encode", True), ("ground", True)]
+  assert [arguments[0] for arguments in calls] == ["v5e:1x1"] * 2
+  assert slice_plan._forecasts(slice_, False, experiment) == [("encode", False)]
+  assert slice_plan._forecasts(slice_, False, experiment, roomy=True) == []
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")

@@ -5,6 +5,7 @@ what to print; without a line it ends with 0.
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -133,12 +134,62 @@ def test_resume_makes_the_slice_again_until_the_run_is_complete(launch):
   ]  # fmt: skip
 
 
-def test_resume_does_not_repeat_what_would_fail_again(launch):
+@pytest.mark.parametrize("ended", (1, 2, 3))
+def test_resume_does_not_repeat_what_would_fail_again(launch, ended):
   code, _, calls = launch(
     "tpu_pod.sh", "resume", "pod", *ZONE, *SLICE, *COMMAND,
-    state=["0 ACTIVE"], exit=["0 3"],
+    state=["0 ACTIVE"], exit=[f"0 {ended}"],
   )  # fmt: skip
-  assert code == 3 and len(calls) == 2
+  assert code == ended and len(calls) == 2
+
+
+def test_resume_starts_what_does_not_run(launch):
+  """Installing failed before, or the host was started again; and so may ssh."""
+  code, text, calls = launch(
+    "tpu_pod.sh", "resume", "pod", *ZONE, *SLICE, *COMMAND,
+    state=["0 ACTIVE"] * 3, exit=["0 gone", "0 gone", "0 0"],
+    gcloud=["1", "0", "0", "255"],
+  )  # fmt: skip
+  assert code == 0 and text.count("nothing runs on pod, starting it") == 2
+  did = [
+    word
+    for call in calls
+    for word in ("scp", "make\\ setup", "run_host.sh")
+    if word in call
+  ]
+  assert did == ["scp", "scp", "make\\ setup", "run_host.sh"]
+
+
+def test_what_runs_on_a_host_lets_go_of_the_connection(launch, tmp_path):
+  """The commands of start, status and stop as a host's shell runs them."""
+  (tmp_path / "slan_jax" / "launch").mkdir(parents=True)
+  host = tmp_path / "slan_jax" / "launch" / "run_host.sh"
+  host.write_text(
+    '#!/bin/bash\necho $$ >slan.pid\necho "$*" >words\nsleep 60\n'
+  )
+  host.chmod(0o755)
+
+  def on_host(verb: str, *arguments: str) -> str:
+    _, _, calls = launch("tpu_pod.sh", verb, "pod", *ZONE, *arguments)
+    (word,) = shlex.split(calls[-1].split("--command=")[1])
+    done = subprocess.run(
+      ["bash", "-c", f"{{ {word}; }} | cat"],
+      cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+  assert on_host("status") == "gone"
+  assert on_host("start", *COMMAND) == ""
+  while on_host("status") != "running":  # the program is only beginning
+    time.sleep(0.05)
+  words = tmp_path / "slan_jax" / "words"
+  assert words.read_text() == "slan-train --workdir gs://b/a run\n"
+  os.kill(int((tmp_path / "slan_jax" / "slan.pid").read_text()), signal.SIGKILL)
+  while on_host("status") == "running":
+    time.sleep(0.05)
+  assert on_host("status") == "gone"
+  (tmp_path / "slan_jax" / "slan.exit").write_text("143\n")
+  assert on_host("status") == "143"
 
 
 def test_a_workload_of_xpk(launch):
