@@ -76,6 +76,7 @@ def forecast(
     "devices": mesh.size,
     "mesh": dict(mesh.shape),
     "examples": work.examples,
+    "chip": chip._asdict() if chip else None,
     "fits": not built.complaint,
     "hbm_bytes_per_chip": sum(held.values()),
     "hbm_limit_bytes": chip.memory if chip else None,

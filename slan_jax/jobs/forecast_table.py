@@ -66,6 +66,7 @@ def _times(found: dict[str, Any]) -> list[tuple[str, str]]:
     )
   ]
   rows += [
+    ("a chip's peaks", _peaks(found["chip"])),
     ("MFU at most", f"{100 * found['mfu_bound']:.1f} %"),
     ("examples per second, all chips", f"{found['images_per_second']:,.0f}"),
   ]
@@ -78,3 +79,10 @@ def _times(found: dict[str, Any]) -> list[tuple[str, str]]:
       )
     )
   return rows
+
+
+def _peaks(chip: dict[str, Any]) -> str:
+  return (
+    f"{chip['flops'] / 1e12:.0f} TFLOP/s, {chip['bandwidth'] / 1e9:,.0f} GB/s, "
+    f"{chip['link'] / 1e9:.0f} GB/s a link"
+  )

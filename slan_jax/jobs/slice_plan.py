@@ -62,7 +62,7 @@ def plan_slice(
   forecasts = functools.partial(_forecasts, topology, machine_code)
   if suggesting:
     found = _suggested(experiment, len(topology.devices), forecasts, console)
-    return plan | (found or {"fits": False})
+    return plan | (found or {"fits": False})  # None: not even the state does
   found = forecasts(experiment, task)
   for program in found:
     show(program, console)
@@ -77,13 +77,19 @@ def _suggested(experiment, devices: int, forecasts, console) -> Plan | None:
   def say(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
+  tried: list[Plan] = []
+
   def plan(candidate: Experiment) -> Plan | None:
-    return next(iter(forecasts(candidate, roomy=True)), None)
+    found = forecasts(candidate, roomy=True)
+    tried.extend(found)
+    return next(iter(found), None)
 
   best = suggest(experiment, devices, plan, say)
   if best is None:
+    if tried:  # the most frugal of the last mesh
+      show(tried[-1], console)
     say("Nothing that was tried fits")
-    return None
+    return tried[-1] if tried else None
   show(best[1], console)
   say(f"Fastest that fits: {describe(best[0])}")
   return {"suggested": describe(best[0])} | best[1]
