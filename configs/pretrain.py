@@ -145,15 +145,15 @@ SCENES = {
 }
 
 SCENES_HARD = SCENES | {
-  "total_steps": 1200,
+  "total_steps": 2400,  # an hour of one core, or half of that of two
   "text.max_length": 40,  # 38 words and marks at most
   "model.image_size": 128,
   "model.backbone.name": "resnet_tiny8",
   "model.word_map.stride": 8,
   "model.word_map.phrases": 8,  # six objects, an opening ("we see"), one spare
   "data.dir": "runs/data/scenes_hard",
-  "evaluation.every_steps": 300,
-  "checkpoint.every_steps": 300,
+  "evaluation.every_steps": 600,
+  "checkpoint.every_steps": 600,
 }
 
 PHOTOGRAPHS = {
