@@ -1,6 +1,8 @@
 """A call in a process of its own, which ends with the answer."""
 
-import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -44,9 +46,16 @@ def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _answer(sender, function, arguments) -> None:
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   try:
     answer = function(*arguments), None
   except Exception as error:
     error.add_note(f"In a process of its own:\n{traceback.format_exc()}")
     answer = None, error
   sender.send(answer)
+
+
+def _end_with_parent() -> None:
+  """Ends this process when its parent is gone, killed as it may be."""
+  multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+  os._exit(1)

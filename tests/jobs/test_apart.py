@@ -1,6 +1,9 @@
 """Calls in a process of their own."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -38,3 +41,38 @@ def test_what_it_raises_is_raised_here():
 def test_an_end_without_an_answer_is_told():
   with pytest.raises(ChildProcessError, match=r"vanish: .* ended with 7"):
     call_apart(vanish)
+
+
+WAITING = """
+import os, time
+from slan_jax.jobs.apart import call_apart
+from tests.jobs.test_apart import tell_and_wait
+if __name__ == "__main__":
+  call_apart(tell_and_wait)
+"""
+
+
+def tell_and_wait() -> None:
+  print(os.getpid(), flush=True)
+  time.sleep(600)
+
+
+def test_a_killed_caller_takes_it_along(tmp_path):
+  script = tmp_path / "waiting.py"
+  script.write_text(WAITING)
+  environment = os.environ | {"PYTHONPATH": os.getcwd()}
+  with subprocess.Popen(
+    [sys.executable, str(script)], stdout=subprocess.PIPE, env=environment
+  ) as caller:
+    child = int(caller.stdout.readline())
+    caller.send_signal(signal.SIGKILL)
+    caller.wait()
+    for _ in range(200):
+      try:
+        os.kill(child, 0)
+      except ProcessLookupError:
+        break
+      time.sleep(0.05)
+    else:
+      os.kill(child, signal.SIGKILL)
+      pytest.fail("it outlived its caller")
