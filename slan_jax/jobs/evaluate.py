@@ -1,4 +1,4 @@
-"""`slan-eval --workdir DIR --task TASK --output DIR`: scores a run."""
+"""`slan-eval --workdir DIR --task TASK`: scores a run."""
 
 import dataclasses
 import json
@@ -22,6 +22,7 @@ from slan_jax.jobs.catalog import (
   score_function,
   scored_task,
 )
+from slan_jax.jobs.evaluation_mesh import evaluation_mesh
 from slan_jax.jobs.experiment import Experiment, read_tokenizer
 from slan_jax.jobs.setting import Setting
 from slan_jax.jobs.start import read_start
@@ -52,6 +53,12 @@ _UNTRAINED = flags.DEFINE_bool(
 _FRAMEWORK = flags.DEFINE_enum(
   "framework", "jax", ["jax", "torch"], "Which model runs: JAX's or its twin."
 )
+_MESH = flags.DEFINE_string(
+  "mesh",
+  None,
+  "Devices per axis, as data=2,fsdp=4; -1, or an axis that is not named, is "
+  "all that remain. Else the run's fsdp and the rest along data.",
+)
 _FORCE = flags.DEFINE_bool("force", False, "Score again what was scored.")
 
 
@@ -71,7 +78,7 @@ class Request:
 
 def main() -> None:
   """Console script."""
-  flags.mark_flags_as_required(["workdir", "task", "output"])
+  flags.mark_flags_as_required(["workdir", "task"])
   common.launch(_from_flags)
 
 
@@ -80,6 +87,7 @@ def _from_flags() -> int:
   run = workdir.read(directory)
   experiment = on_data(run, _DATA.value)
   common.use_cpu_devices(experiment.mesh.cpu_devices)
+  mesh = evaluation_mesh(experiment.mesh, _MESH.value)
   checkpoints = workdir.open_checkpoints(directory)
   request = Request(
     task=_TASK.value,
@@ -91,10 +99,10 @@ def _from_flags() -> int:
     untrained=_UNTRAINED.value,
     framework=_FRAMEWORK.value,
   )
-  output = epath.Path(common.OUTPUT.value)
+  output = epath.Path(common.OUTPUT.value or directory / "eval" / request.task)
   found = None if _FORCE.value else reuse(output, request)
   if found is None:
-    found = evaluate(experiment, checkpoints, request, output)
+    found = evaluate(experiment, checkpoints, request, output, mesh)
   if jax.process_index() == 0:
     Console().print(table.closing_table([found]))
     print(f"{output / 'metrics.json'}\n{output / PAGE}")
@@ -146,6 +154,7 @@ def evaluate(
   checkpoints: Checkpoints,
   request: Request,
   output: Path,
+  mesh: Mesh | None = None,
 ) -> dict[str, Any]:
   """Scores a checkpoint, and the run's initial parameters beside it.
 
@@ -155,6 +164,7 @@ def evaluate(
     request: what to score.
     output: where metrics.json is written, with what the pictures need and a
       page.
+    mesh: devices per axis; None = as `evaluation_mesh` chooses.
 
   Returns:
     The report of metrics.json.
@@ -162,7 +172,7 @@ def evaluate(
   common.use_compilation_cache(experiment.compilation_cache)
   experiment, encoder = read_tokenizer(experiment)
   own = make_task(experiment, encoder)
-  mesh = make_mesh(evaluation_mesh(experiment))
+  mesh = make_mesh(mesh or evaluation_mesh(experiment.mesh))
   if jax.process_index() == 0:  # of an earlier evaluation
     for name in (REQUEST, cases.FILE, task_report.CURVES):
       (output / name).unlink(missing_ok=True)
@@ -227,13 +237,6 @@ def _by_torch(
       "--framework=torch needs torch: pip install slan_jax[torch]"
     ) from error
   return task._replace(predict={name: made[name] for name in task.predict})
-
-
-def evaluation_mesh(experiment: Experiment) -> Mesh:
-  """The run's mesh, or all devices along `data` when it does not fit here."""
-  fsdp = experiment.mesh.fsdp
-  fits = fsdp > 0 and jax.device_count() % fsdp == 0
-  return dataclasses.replace(experiment.mesh, data=-1, fsdp=fsdp if fits else 1)
 
 
 def _plain(request: Request) -> dict[str, Any]:

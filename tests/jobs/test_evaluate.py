@@ -4,14 +4,19 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
 from slan_jax.evaluation.cases import read_cases
 from slan_jax.evaluation.overlap import box_iou
 from slan_jax.jobs import evaluate, report, train, workdir
 from slan_jax.jobs.evaluate import Request
+from slan_jax.jobs.evaluation_mesh import evaluation_mesh
 from slan_jax.jobs.workdir import WorkdirError
+from slan_jax.training import sharding
 from tests.jobs.light import STEPS, light_experiment, light_task
 
 
@@ -96,6 +101,53 @@ def test_retrieval_and_grounding_and_report(run, capsys):
   assert printed.index("retrieval") < printed.index("grounding")
   for name in ("curves", "training", "levels", "retrieval"):
     assert (run / "pictures" / f"{name}.png").stat().st_size > 1000
+
+
+def ask(directory, *given: str) -> int:
+  """What `slan-eval` does with these flags."""
+  with flagsaver.flagsaver():
+    flags.FLAGS(["slan-eval", f"--workdir={directory}", *given])
+    return evaluate._from_flags()
+
+
+def test_scores_lie_in_the_run_unless_told_and_are_those_of_any_mesh(
+  run, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(sharding, "SMALL_BYTES", 0)  # so that all is split
+  seen, make = [], evaluate.make_mesh
+  monkeypatch.setattr(
+    evaluate, "make_mesh", lambda sizes: seen.append(sizes) or make(sizes)
+  )
+  given = "--task=retrieval", "--split=val", "--nountrained"
+  assert ask(run, *given, f"--output={tmp_path / 'other'}") == 0
+  assert ask(run, *given, "--mesh=data=2,fsdp=4", "--force") == 0
+  one, other = (
+    json.loads((place / "metrics.json").read_text())
+    for place in (tmp_path / "other", run / "eval" / "retrieval")
+  )
+  assert one == other and one["metrics"]
+  made = [dict(make(sizes).shape) for sizes in seen]
+  assert made == [{"data": 8, "fsdp": 1}, {"data": 2, "fsdp": 4}]
+
+
+def test_a_mesh_is_of_all_devices(run):
+  own = workdir.read(run).mesh
+  for asked, sizes in {
+    "fsdp=4": (2, 4),
+    "data=8": (8, 1),
+    "data=-1,fsdp=2": (4, 2),
+    "fsdp=-1,data=1": (1, 8),
+  }.items():
+    found = evaluation_mesh(own, asked)
+    assert (found.data, found.fsdp) == sizes
+  for bad in ("", "8", "data=0", "data=2,data=4", "data=-1", "x=8", "data=8,"):
+    with pytest.raises(ValueError, match=f"--mesh={bad}: expected data=N,fsdp"):
+      evaluation_mesh(own, bad)
+  for bad in ("data=3", "data=4,fsdp=4", "data=16"):
+    with pytest.raises(ValueError, match=f"{bad} does not fit 8 device"):
+      evaluation_mesh(own, bad)
+  other = dataclasses.replace(own, data=1, fsdp=3)  # of another machine
+  assert evaluation_mesh(other).fsdp == 1 and jax.device_count() == 8
 
 
 def test_untrained_is_what_training_began_with(run, scenes, tmp_path):
