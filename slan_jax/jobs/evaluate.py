@@ -1,7 +1,6 @@
 """`slan-eval --workdir DIR --task TASK`: scores a run."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from slan_jax.evaluation.files import write_atomically
 from slan_jax.input.text import TextEncoder
 from slan_jax.interop.export import detection_values
 from slan_jax.interop.torch_predictions import predictions
-from slan_jax.jobs import common, workdir
+from slan_jax.jobs import choices, common, workdir
 from slan_jax.jobs.catalog import (
   SCORED,
   make_task,
@@ -24,6 +23,7 @@ from slan_jax.jobs.catalog import (
 )
 from slan_jax.jobs.evaluation_mesh import evaluation_mesh
 from slan_jax.jobs.experiment import Experiment, read_tokenizer
+from slan_jax.jobs.request import REQUEST, Request, keep_request, reuse
 from slan_jax.jobs.setting import Setting
 from slan_jax.jobs.start import read_start
 from slan_jax.tasks.localisation import with_regions
@@ -33,7 +33,6 @@ from slan_jax.training.config import Mesh
 from slan_jax.training.sharding import make_mesh
 from slan_jax.training.state import abstract_params, init_params
 
-REQUEST = "request.json"
 PAGE = "report.html"
 
 _TASK = common.define_task(SCORED)
@@ -59,21 +58,13 @@ _MESH = flags.DEFINE_string(
   "Devices per axis, as data=2,fsdp=4; -1, or an axis that is not named, is "
   "all that remain. Else the run's fsdp and the rest along data.",
 )
+_SET = flags.DEFINE_multi_string(
+  "set",
+  [],
+  "KEY=VALUE in place of the run's own, of what does not change parameters: "
+  "evaluation.top_k=64, captioning.write.search=nucleus ...; may be repeated.",
+)
 _FORCE = flags.DEFINE_bool("force", False, "Score again what was scored.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-  """What is to be scored, and how; equal requests have equal results."""
-
-  task: str
-  data: str
-  split: str
-  galleries: tuple[int, ...]
-  step: int
-  config_hash: str
-  untrained: bool
-  framework: str = "jax"
 
 
 def main() -> None:
@@ -85,7 +76,8 @@ def main() -> None:
 def _from_flags() -> int:
   directory = epath.Path(common.WORKDIR.value)
   run = workdir.read(directory)
-  experiment = on_data(run, _DATA.value)
+  chosen, changed = choices.choose(run, _TASK.value, _SET.value)
+  experiment = on_data(chosen, _DATA.value)
   common.use_cpu_devices(experiment.mesh.cpu_devices)
   mesh = evaluation_mesh(experiment.mesh, _MESH.value)
   checkpoints = workdir.open_checkpoints(directory)
@@ -98,6 +90,7 @@ def _from_flags() -> int:
     config_hash=workdir.config_hash(run),
     untrained=_UNTRAINED.value,
     framework=_FRAMEWORK.value,
+    changed=changed,
   )
   output = epath.Path(common.OUTPUT.value or directory / "eval" / request.task)
   found = None if _FORCE.value else reuse(output, request)
@@ -135,18 +128,6 @@ def parse_galleries(
       f"--gallery={','.join(values)}: expected numbers of images, as 200,1000"
     )
   return tuple(int(value) for value in values)
-
-
-def reuse(output: Path, request: Request) -> dict[str, Any] | None:
-  """The report of an equal request, if a whole one lies there."""
-  try:
-    if json.loads((output / REQUEST).read_text()) != _plain(request):
-      return None
-    found = report.read_report(output / "metrics.json")
-  except (FileNotFoundError, ValueError):
-    return None
-  print(f"{output} already holds these scores (--force scores again)")
-  return found
 
 
 def evaluate(
@@ -199,6 +180,7 @@ def evaluate(
       start = read_start(experiment, encoder, like)
     params = checkpoints.restore_part(request.step, part, like)
     outcome = score(params, output)
+    outcome["protocol"] += choices.describe(request.changed)
     untrained = {}
     if start is not None:
       params = init_params(own, seed=experiment.seed, mesh=mesh)
@@ -215,8 +197,7 @@ def evaluate(
       f"{request.task}: {request.split}", [task_report.read_entry(output)]
     )
     write_atomically(output / PAGE, page.encode())
-    text = json.dumps(_plain(request), indent=2) + "\n"
-    write_atomically(output / REQUEST, text.encode())
+    keep_request(output, request)
   return found
 
 
@@ -237,10 +218,6 @@ def _by_torch(
       "--framework=torch needs torch: pip install slan_jax[torch]"
     ) from error
   return task._replace(predict={name: made[name] for name in task.predict})
-
-
-def _plain(request: Request) -> dict[str, Any]:
-  return json.loads(json.dumps(dataclasses.asdict(request)))
 
 
 if __name__ == "__main__":

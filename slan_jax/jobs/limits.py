@@ -25,6 +25,7 @@ _LEAST = {
   "localisation.top": 0,
   "detection.prompt_classes": 0,
   "detection.boxes": 1,
+  "detection.nms": 0,
   "detection.most": 1,
   "grounding.phrases": 1,
   "grounding.boxes": 1,

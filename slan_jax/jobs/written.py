@@ -16,10 +16,7 @@ from slan_jax.jobs.predictor import Predictor, Words
 from slan_jax.models import config
 from slan_jax.models.slan import Slan
 from slan_jax.tasks import captioning, vqa
-from slan_jax.tasks.config import Captioning, Marks, Vqa, Writing
-
-# What only one way of searching reads.
-_READ_BY = {"beams": "beam", "top_p": "nucleus"}
+from slan_jax.tasks.config import READ_BY, Captioning, Marks, Vqa, Writing
 
 
 def captions(
@@ -84,7 +81,7 @@ def _recipe(
   """A section of the run's configuration, `write` with what the user gave."""
   options = trained_settings(trained, section, kind)
   write: Writing = dataclasses.replace(options.write, **given)
-  for name, search in _READ_BY.items():
+  for name, search in READ_BY.items():
     if name in given and write.search != search:
       raise ValueError(
         f"{name}={given[name]} belongs to search={search}, and this model "

@@ -218,7 +218,16 @@ class BertDecoder(nn.Module):
 
     Returns:
       [B, N, D] and the cache for `step`.
+
+    Raises:
+      ValueError: there are fewer positions than `longest`.
     """
+    most = self.text.max_positions
+    if longest > most:  # an index too large would read the last one
+      raise ValueError(
+        f"{longest} tokens with the prompt are to be written; "
+        f"model.text.max_positions is {most}"
+      )
     room = (self.generator.layers, ids.shape[0], longest, self.width)
     empty = jnp.zeros(room, self.dtype)
     cache = {

@@ -137,6 +137,10 @@ class Writing:
       )
 
 
+# Fields of `Writing` that only one way of searching reads.
+READ_BY = {"beams": "beam", "top_p": "nucleus"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Captioning:
   """Fine-tuned captioning (section 4.2.2)."""

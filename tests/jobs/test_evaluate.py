@@ -130,6 +130,23 @@ def test_scores_lie_in_the_run_unless_told_and_are_those_of_any_mesh(
   assert made == [{"data": 8, "fsdp": 1}, {"data": 2, "fsdp": 4}]
 
 
+def test_what_was_chosen_is_told_and_is_another_request(run, tmp_path, capsys):
+  given = "--task=retrieval", "--nountrained", f"--output={tmp_path}"
+  own, one, again = (), ("--set=evaluation.top_k=1",), "already holds these"
+  pairs = []
+  for more, reused in (
+    (own, False), (one, False), (one, True), (own, False),
+    (("--set=evaluation.top_k=2", "--set=evaluation.batch_size=3"), True),
+  ):  # fmt: skip
+    assert ask(run, *given, *more) == 0
+    assert (again in capsys.readouterr().out) == reused
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    pairs.append(found["samples"]["pairs_reranked"])
+    told = "Set otherwise than in the run: evaluation.top_k=1."
+    assert (told in found["protocol"]) == (more == one)
+  assert pairs[0] == pairs[3] == pairs[4] > pairs[1] == pairs[2]
+
+
 def test_a_mesh_is_of_all_devices(run):
   own = workdir.read(run).mesh
   for asked, sizes in {

@@ -122,6 +122,13 @@ def test_cached_decoding_equals_the_full_pass(sizes: tuple[int, ...]):
   assert cache["layers"]["states_key"].shape == (2, 2, 5, WIDTH)
 
 
+def test_more_tokens_than_positions_are_refused():
+  ids, _, states, states_mask = inputs()
+  start = functools.partial(decoder().apply, longest=13, method="start")
+  with pytest.raises(ValueError, match=r"13 tokens .*max_positions is 12"):
+    jax.eval_shape(start, decoder_params(), ids, states, states_mask)
+
+
 def test_language_head_is_tied_and_exact():
   """The logits are W LN(gelu(A x + a)) + b with the word table as W."""
   table = np.random.default_rng(1).normal(size=(20, WIDTH)).astype("float32")
