@@ -5,6 +5,7 @@ The keys and the metric names are a stable contract, see docs/CONTRACTS.md.
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from etils import epath
 
 from slan_jax.evaluation.files import write_atomically
 
+SKIPPED = "skipped_"  # what was left out, among the samples
 # Key -> type, in the order they are written.
 KEYS = {
   "task": str,
@@ -63,6 +65,28 @@ def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
   protocol = f"{first['protocol']} {second['protocol']}"
   added = {part: first[part] | second[part] for part in parts}
   return first | added | {"protocol": protocol}
+
+
+def with_skipped(
+  outcome: dict[str, Any], skipped: Mapping[str, int], what: str = ""
+) -> dict[str, Any]:
+  """An outcome whose samples tell what was left out, too.
+
+  Args:
+    outcome: of an evaluation.
+    skipped: reason -> count, of the split that was read.
+    what: of what, where a split holds several things; "" = of the split.
+
+  Returns:
+    The outcome; each reason that counts has a key in `samples`.
+  """
+  begin = SKIPPED + (what and f"{what}_")
+  counts = {
+    begin + reason.replace(" ", "_"): count
+    for reason, count in sorted(skipped.items())
+    if count
+  }
+  return outcome | {"samples": outcome["samples"] | counts}
 
 
 def check(report: dict[str, Any], name: str) -> None:

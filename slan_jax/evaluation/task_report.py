@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from slan_jax.evaluation import case_gallery
 from slan_jax.evaluation.cases import Case, read_cases
 from slan_jax.evaluation.files import write_atomically
-from slan_jax.evaluation.report import read_report
+from slan_jax.evaluation.report import SKIPPED, read_report
 from slan_jax.evaluation.table import ROWS, kinds
 
 METRICS = "metrics.json"
@@ -181,17 +181,28 @@ def _section(number: int, entry: Entry) -> str:
   samples = ", ".join(
     f"{count:,} {_text(name.replace('_', ' '))}"
     for name, count in report["samples"].items()
-    if count
+    if count and not name.startswith(SKIPPED)
   )
   return (
     f'<h2 id="task{number}">{_title(entry)}</h2>'
     f'<p class="protocol">{_text(report["protocol"])}</p>'
     f'<p class="name">{samples}; score: {_text(report["score"])}; step '
-    f"{report['checkpoint_step']}</p>{_table(entry, '', labels)}"
+    f"{report['checkpoint_step']}</p>{_skipped(report['samples'])}"
+    f"{_table(entry, '', labels)}"
     f"{_kinds_table(entry, heading, of_kinds)}"
     f"{_folded(f'{len(rest)} further metrics', _table(entry, '', rest))}"
     f"{_curves(entry.curves)}{case_gallery.gallery(entry.cases)}"
   )
+
+
+def _skipped(samples: Mapping[str, int]) -> str:
+  """A line on what was left out; "" where nothing was."""
+  told = ", ".join(
+    f"{count:,} x {_text(name.removeprefix(SKIPPED).replace('_', ' '))}"
+    for name, count in samples.items()
+    if name.startswith(SKIPPED)
+  )
+  return told and f'<p class="name">left out: {told}</p>'
 
 
 def _table(entry: Entry, heading: str, labels: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from slan_jax.input.text import TextEncoder, load_encoder
 # Side of a square of the same area, fraction of the image: in between the
 # small and the large objects of the scenes.
 _LARGE = 0.25
+NO_BOX = "phrase without box"  # reason for which phrases are left out
 
 
 class GroundedPhrase(NamedTuple):
@@ -108,7 +109,7 @@ def grounding_split(
     for place, caption in enumerate(record.captions):
       named = [phrase for phrase in phrases if phrase.caption == place]
       boxed = [phrase for phrase in named if len(phrase.boxes)]
-      skipped["phrase without box"] += len(named) - len(boxed)
+      skipped[NO_BOX] += len(named) - len(boxed)
       if boxed:
         tokens = encoder.span_tokens(caption, [p.span for p in boxed])
         named = [grounded(phrase, len(boxes)) for phrase in boxed]

@@ -9,6 +9,7 @@ import numpy as np
 
 from slan_jax.evaluation.caption_scores import score_captions
 from slan_jax.evaluation.cases import Case, save_cases
+from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.result_file import write_captions as write_results
 from slan_jax.evaluation.writing import write_captions
 from slan_jax.input.captions import CaptionMaker
@@ -78,7 +79,7 @@ def open_scorer(setting: Setting) -> Score:
       write_results(output / RESULTS, written)
       scores = [found.captions[name]["cider"] for name in split.ids]
       save_cases(output, scores, lambda row: _case(split, texts, scores, row))
-    return {
+    outcome = {
       "task": "captioning",
       "protocol": f"{_protocol(experiment)} {found.protocol} "
       "Chance: the first caption of another image of the split.",
@@ -91,6 +92,7 @@ def open_scorer(setting: Setting) -> Score:
       "metrics": _with_sum(found.metrics),
       "chance": _with_sum(chance.metrics),
     }
+    return with_skipped(outcome, split.skipped)
 
   return score
 

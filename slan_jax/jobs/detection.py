@@ -16,6 +16,7 @@ from slan_jax.evaluation.box_ap import (
 )
 from slan_jax.evaluation.cases import Case, save_cases
 from slan_jax.evaluation.detection_cases import Finds, picture_score, surest
+from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.result_file import detection_rows, write_detections
 from slan_jax.evaluation.task_report import Curve, save_curves
 from slan_jax.input.classes import Classes, read_classes
@@ -95,7 +96,7 @@ def open_scorer(setting: Setting) -> Score:
       write_detections(output / RESULTS, results)
       save_curves(output, _curves(scored))
       _save_cases(output, split, found)
-    return {
+    outcome = {
       "task": "detection",
       "protocol": f"{PROTOCOL} {CHANCE} Prompts: {len(prompts.texts)}.",
       "score": "ap",
@@ -107,6 +108,7 @@ def open_scorer(setting: Setting) -> Score:
       "metrics": scored.named,
       "chance": guess.named,
     }
+    return with_skipped(outcome, split.skipped)
 
   return score
 

@@ -14,6 +14,7 @@ from slan_jax.evaluation.nlvr_score import (
   nlvr_metrics,
   right_answers,
 )
+from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.result_file import write_judgements
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.pairs import PairMaker, PairSplit, pair_split
@@ -63,7 +64,7 @@ def open_scorer(setting: Setting) -> Score:
       write_judgements(output / RESULTS, judged)
       right = np.where(split.labels == 1, odds, -odds)
       save_cases(output, right, lambda row: _case(split, odds, right, row))
-    return {
+    outcome = {
       "task": "nlvr2",
       "protocol": PROTOCOL,
       "score": "accuracy",
@@ -71,6 +72,7 @@ def open_scorer(setting: Setting) -> Score:
       "metrics": nlvr_metrics(right_answers(split.labels, odds), groups),
       "chance": chance_metrics(groups),
     }
+    return with_skipped(outcome, split.skipped)
 
   return score
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from slan_jax.evaluation.cases import save_cases
+from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.retrieval_cases import search_case, searches
 from slan_jax.evaluation.retrieval_pictures import (
   retrieval_examples,
@@ -45,6 +46,6 @@ def open_scorer(setting: Setting) -> Score:
         1 / (1 + each.ranks),
         lambda row: search_case(each, row, gallery.images, gallery.texts),
       )
-    return found.report
+    return with_skipped(found.report, scorer.gallery.skipped)
 
   return score

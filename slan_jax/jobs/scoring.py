@@ -10,7 +10,6 @@ import numpy as np
 
 from slan_jax.evaluation.counterfactual import (
   LIMIT,
-  Pairs,
   evaluate_counterfactuals,
 )
 from slan_jax.evaluation.grounding import (
@@ -19,13 +18,16 @@ from slan_jax.evaluation.grounding import (
   evaluate_grounding,
   take_snapshot,
 )
-from slan_jax.evaluation.report import joined
+from slan_jax.evaluation.report import joined, with_skipped
 from slan_jax.evaluation.retrieval import Retrieval, Texts, evaluate_retrieval
 from slan_jax.evaluation.snapshot import save_snapshot
-from slan_jax.input.counterfactual import counterfactual_split
+from slan_jax.input.counterfactual import (
+  CounterfactualSplit,
+  counterfactual_split,
+)
 from slan_jax.input.errors import InputError
 from slan_jax.input.gallery import retrieval_split
-from slan_jax.input.grounding import GroundingSplit, grounding_split
+from slan_jax.input.grounding import NO_BOX, GroundingSplit, grounding_split
 from slan_jax.jobs.examples import (
   pair_examples,
   phrase_examples,
@@ -120,11 +122,17 @@ class Scorer:
     outcome = evaluate_grounding(
       *parts, examples, batching=self._batching, watch=watch
     )
+    skipped = dict(split.skipped)
+    # Their key is older than the others', and evaluation knows none of them.
+    outcome["samples"]["phrases_without_box"] += skipped.pop(NO_BOX, 0)
+    outcome = with_skipped(outcome, skipped)
     if counterfactuals and self._pairs:
       found = evaluate_counterfactuals(
-        *parts, self._pairs, batching=self._batching
+        *parts, pair_examples(self._pairs), batching=self._batching
       )
       outcome = joined(outcome, found)
+      skipped = self._pairs.split.skipped
+      outcome = with_skipped(outcome, skipped, "counterfactual")
     return outcome
 
   def snapshot(self, params: Tree, step: int) -> dict[str, np.ndarray]:
@@ -154,9 +162,8 @@ class Scorer:
     return self._grounding_split()
 
   @functools.cached_property
-  def _pairs(self) -> Pairs | None:
-    found = self._counterfactual_split()
-    return pair_examples(found) if found else None
+  def _pairs(self) -> CounterfactualSplit | None:
+    return self._counterfactual_split()
 
   @functools.cached_property
   def _watched(self) -> tuple[Examples, list[str], list[list[str]]]:

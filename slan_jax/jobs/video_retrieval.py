@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from slan_jax.evaluation.cases import save_cases
+from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.retrieval import Texts, evaluate_retrieval
 from slan_jax.evaluation.retrieval_cases import search_case, searches
 from slan_jax.input.clips import clip_split
@@ -62,9 +63,10 @@ def open_scorer(setting: Setting) -> Score:
       f"An image is a clip of {video.frames} frames, chosen {video.choice}: "
       "mean of their ITC, ITM over the regions of all; "
     )
-    return found.report | {
+    outcome = found.report | {
       "task": "video_retrieval",
       "protocol": told + found.report["protocol"],
     }
+    return with_skipped(outcome, clips.skipped)
 
   return score

@@ -8,6 +8,7 @@ import jax
 
 from slan_jax.evaluation import vqa_score
 from slan_jax.evaluation.cases import Case, save_cases
+from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.result_file import write_answers
 from slan_jax.evaluation.writing import Questions, answer_questions
 from slan_jax.input.maker import MakeMaker
@@ -86,7 +87,7 @@ def open_scorer(setting: Setting) -> Score:
       metrics = vqa_score.vqa_metrics(known, scores)
       if output is not None and jax.process_index() == 0:
         save_cases(output, scores, lambda row: _case(split, given, known[row]))
-    return {
+    outcome = {
       "task": "vqa",
       "protocol": _protocol(options, split, bool(known)),
       "score": options.inference,
@@ -98,6 +99,7 @@ def open_scorer(setting: Setting) -> Score:
       "metrics": metrics,
       "chance": chance,
     }
+    return with_skipped(outcome, split.skipped)
 
   return score
 

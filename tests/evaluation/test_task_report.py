@@ -109,6 +109,16 @@ def test_the_page_is_valid_and_needs_no_other_file():
   assert [x.text for x in tree.iter("h2")] == ["vqa", "vqa (other)"]
 
 
+def test_what_was_left_out_has_a_line_of_its_own():
+  skipped = {"corrupt image": 1234, "empty <caption>": 1, "unknown class": 0}
+  page = write_page(
+    "", [Entry(report.with_skipped(FOUND, skipped)), Entry(FOUND)]
+  )
+  told = [x.text for x in browser.parse(page).iter("p") if "left" in x.text]
+  assert told == ["left out: 1,234 x corrupt image, 1 x empty <caption>"]
+  assert page.count("1,200 questions; score: rank") == 2
+
+
 def test_words_have_the_colour_of_their_boxes():
   page = write_page("All", entries())
   word = f'<span style="color:{HUES["<ring>"]}">&lt;ring&gt;</span>'
