@@ -51,8 +51,8 @@ def write_captions(
   tokens, scores = [], []
   with evaluator.progress_bar("captions", batching) as bar:
     for rows, used in evaluator.batches(count, batching.size):
-      batch = batching.place(np.asarray(images[rows]))
-      found = evaluator.fetch(function(params, batch, np.int32(rows[0])))
+      batch = np.asarray(images[rows]), rows.astype(np.int32)
+      found = evaluator.fetch(function(params, *batching.place(batch)))
       _require_finite("captioning", found.score[:used])
       tokens.append(found.tokens[:used])
       scores.append(found.score[:used])
@@ -108,6 +108,8 @@ def answer_questions(
           questions.tokens[some],
           questions.mask[some],
         )
+        if answers is None:  # what is drawn goes by the question's number
+          batch += (some.astype(np.int32),)
         out = function(params, states, *batching.place(batch), *rest)
         best, score = out if answers is None else (out[0][:, 0], out[1][:, 0])
         best, score = evaluator.fetch((best, score))

@@ -73,7 +73,7 @@ def batch_spec(
 def predictions(
   model: Slan, options: Captioning, marks: Marks, prompt: tuple[int, ...]
 ) -> dict[str, Callable]:
-  """`caption`: (params, image, seed) -> `decoding.Text`."""
+  """`caption`: (params, image, rows) -> `decoding.Text`."""
   made = functools.partial(_caption, model, options, marks, prompt)
   return {"caption": made}
 
@@ -145,9 +145,9 @@ def _caption(
   prompt: tuple[int, ...],
   params: dict[str, Any],
   image: jax.Array,
-  seed: jax.Array,
+  rows: jax.Array,
 ) -> decoding.Text:
-  """Captions of images [B, S, S, 3]; `seed`, an int, is for nucleus only."""
+  """Captions of images [B, S, S, 3]; their `rows` are for nucleus only."""
   call = functools.partial(model.apply, {"params": params["slan"]})
   states = call(image, method="encode_image")
   _, memory = locate_prompt(call, states, marks, prompt)
@@ -159,5 +159,5 @@ def _caption(
     *memory,
     marks=marks,
     options=options.write,
-    key=jax.random.key(seed),
+    keys=decoding.row_keys(rows),
   )

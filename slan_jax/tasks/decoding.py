@@ -51,7 +51,7 @@ def write(
   *,
   marks: Marks,
   options: Writing,
-  key: jax.Array,
+  keys: jax.Array,
 ) -> Text:
   """Writes one text per row.
 
@@ -69,7 +69,7 @@ def write(
     states_mask: [B, M] bool.
     marks: ids of the special tokens.
     options: beams or nucleus, lengths and penalty.
-    key: typed PRNG key, of nucleus sampling.
+    keys: [B] typed PRNG keys, of nucleus sampling; see `row_keys`.
 
   Returns:
     The texts without their prompt.
@@ -82,7 +82,7 @@ def write(
   beams = options.beams if options.search == "beam" else 1
   state = _opened(prompt, logits[:, -1], cache, beams, options)
   advance = functools.partial(
-    _grow if options.search == "beam" else _sample, marks, options, key
+    _grow if options.search == "beam" else _sample, marks, options, keys
   )
 
   def step(state: _State) -> _State:
@@ -96,6 +96,18 @@ def write(
     return (state.step < options.longest) & ~jnp.all(state.ended)
 
   return _best(marks, jax.lax.while_loop(unfinished, step, state))
+
+
+def row_keys(rows: jax.Array) -> jax.Array:
+  """A key for each text, the same whatever others are written beside it.
+
+  Args:
+    rows: [B] int32, numbers of the texts in the whole data set.
+
+  Returns:
+    [B] typed PRNG keys.
+  """
+  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows)
 
 
 def _opened(prompt, logits, cache, beams: int, options: Writing) -> _State:
@@ -136,9 +148,9 @@ def _log_p(marks: Marks, options: Writing, state: _State) -> jax.Array:
   return jnp.where(state.ended[..., None], nothing, log_p)
 
 
-def _grow(marks: Marks, options: Writing, key, state: _State):
+def _grow(marks: Marks, options: Writing, keys, state: _State):
   """The K best continuations of all beams together."""
-  del key
+  del keys
   log_p = _log_p(marks, options, state)
   batch, beams, words = log_p.shape
   total = (state.total[..., None] + log_p).reshape(batch, -1)
@@ -166,7 +178,7 @@ def _grow(marks: Marks, options: Writing, key, state: _State):
   return token, _written(marks, token, state)
 
 
-def _sample(marks: Marks, options: Writing, key, state: _State):
+def _sample(marks: Marks, options: Writing, keys, state: _State):
   """One token from the smallest set that holds `top_p` of the probability."""
   log_p = _log_p(marks, options, state)
   order = jnp.argsort(-log_p, axis=-1)
@@ -179,8 +191,12 @@ def _sample(marks: Marks, options: Writing, key, state: _State):
     axis=-1,
     inplace=False,
   )
-  key = jax.random.fold_in(key, state.step)
-  noise = jax.random.gumbel(key, log_p.shape, jnp.float32)
+
+  def draw(key: jax.Array) -> jax.Array:
+    key = jax.random.fold_in(key, state.step)
+    return jax.random.gumbel(key, log_p.shape[1:], jnp.float32)
+
+  noise = jax.vmap(draw)(keys)
   token = jnp.argmax(jnp.where(inside, log_p + noise, -jnp.inf), axis=-1)
   gain = jnp.take_along_axis(log_p, token[..., None], axis=-1)[..., 0]
   state = state._replace(total=state.total + gain)

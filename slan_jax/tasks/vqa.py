@@ -79,8 +79,8 @@ def predictions(model: Slan, options: Vqa, marks: Marks) -> dict[str, Callable]:
   Returns:
     encode_image; `rank`: (params, images, text, text_mask, answers,
     answers_mask) -> rows of the list, the best first, and their log
-    probabilities [B, K]; `answer`: (params, images, text, text_mask) ->
-    `decoding.Text`.
+    probabilities [B, K]; `answer`: (params, images, text, text_mask, rows) ->
+    `decoding.Text`, with the questions' numbers in the whole data set.
   """
   return {
     "encode_image": retrieval.predictions(model)["encode_image"],
@@ -224,6 +224,7 @@ def _answer(
   image: ImageState,
   text: jax.Array,
   text_mask: jax.Array,
+  rows: jax.Array,
 ) -> decoding.Text:
   """Answers in any words, by beam search or nucleus sampling."""
   call = functools.partial(model.apply, {"params": params["slan"]})
@@ -237,5 +238,5 @@ def _answer(
     *memory,
     marks=marks,
     options=options.write,
-    key=jax.random.key(0),
+    keys=decoding.row_keys(rows),
   )

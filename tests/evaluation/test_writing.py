@@ -27,12 +27,12 @@ def look(params, image):
   return image[:, 0, 0, 0].astype(jnp.int32)
 
 
-def caption(params, image, seed):
+def caption(params, image, rows):
   number = look(params, image)
   return Text(number[:, None] + jnp.arange(2)[None], number * params)
 
 
-def answer(params, image, text, mask):
+def answer(params, image, text, mask, rows):
   return Text(image[:, None] * 10 + text, image * params)
 
 

@@ -109,7 +109,7 @@ def light_task(experiment: Experiment, encoder: TextEncoder) -> Task:
       "map": jnp.broadcast_to(words[:, None, None], (rows, 4, 4, length)),
     }
 
-  def caption(params, image, seed):
+  def caption(params, image, rows):
     total = jnp.sum(image.astype(jnp.int32), axis=(1, 2))
     words = 5 + total % (experiment.model.text.vocab_size - 5)
     return Text(words, jnp.zeros(len(image)))

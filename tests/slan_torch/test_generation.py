@@ -106,13 +106,14 @@ def test_jax_writes_the_same_captions_and_answers(images):
   options = config.Vqa(1, 6, 0.0, "generate", 1, 1, write)
   asked = vqa.predictions(slan, options, marks)
   _, ids, mask = pair.inputs(CFG)
+  rows = jnp.arange(len(ids))
 
   @jax.jit
   def run(params, pixels):
     state = asked["encode_image"](params, pixels)
     return (
-      caption(params, pixels, jnp.int32(0)).tokens,
-      asked["answer"](params, state, ids, mask).tokens,
+      caption(params, pixels, rows).tokens,
+      asked["answer"](params, state, ids, mask, rows).tokens,
     )
 
   ours = run(tree, images.numpy())

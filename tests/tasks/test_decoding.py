@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -9,8 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.tasks import decoding
-from slan_jax.tasks.config import Marks, Writing
+from slan_jax.evaluation.evaluator import Batching
+from slan_jax.evaluation.writing import (
+  Questions,
+  answer_questions,
+  write_captions,
+)
+from slan_jax.tasks import captioning, decoding, vqa
+from slan_jax.tasks.config import Captioning, Marks, Vqa, Writing
 from tests.slan_torch import pair
 
 MARKS = Marks(**pair.TOKENS)
@@ -78,7 +85,7 @@ def program(decoder, options):
       jnp.ones(STATES.shape[:2], bool),
       marks=MARKS,
       options=options,
-      key=jax.random.key(seed),
+      keys=decoding.row_keys(len(PROMPT) * seed + jnp.arange(len(PROMPT))),
     )
 
   return run
@@ -162,6 +169,49 @@ def _inside(decoder, options, row, text):
 
 def _shown(text):
   return tuple(MARKS.pad if token == MARKS.sep else token for token in text)
+
+
+class Seeing(Decoder):
+  """The same behind encoders that tell how many rows there are."""
+
+  cfg = SimpleNamespace(word_map=SimpleNamespace(enabled=False))
+
+  def apply(self, variables, *given, method, longest=None):
+    if method.startswith("encode"):
+      return SimpleNamespace(mask=given[-1])
+    return super().apply(variables, *given, method=method, longest=longest)
+
+
+def test_what_is_drawn_does_not_depend_on_batches(decoder, monkeypatch):
+  """Equal pictures and questions: a text differs by its number alone."""
+  write = Writing("nucleus", 1, 1.0, 3, 5, 1.0)
+  model = Seeing(*decoder)
+
+  def look(call, image, *rest):
+    rows = len(image.mask if rest[1:] else rest[0].mask)
+    states = jnp.zeros((rows, 2, WORDS))
+    return None, (states, jnp.ones(states.shape[:2], bool))
+
+  monkeypatch.setattr(captioning, "locate_prompt", look)
+  monkeypatch.setattr(vqa, "_look", look)
+  options = Vqa(1, 6, 0.0, "generate", 1, 1, write)
+  predict = {
+    **captioning.predictions(model, Captioning("", 0.0, write), MARKS, (5,)),
+    **vqa.predictions(model, options, MARKS),
+    "encode_image": lambda params, image: image[:, 0, 0, 0],
+  }
+  images, params = np.zeros((6, 1, 1, 3), np.uint8), {"slan": {}}
+  about = np.array([4, 0, 0, 5, 1, 1, 1])
+  asked = Questions(np.zeros((7, 2), np.int32), np.ones((7, 2), bool), about)
+  found = []
+  for size in (2, 5):
+    batching = Batching(size, size, progress=False)
+    texts = write_captions(predict, params, images, len(images), batching)[0]
+    answers = answer_questions(predict, params, images, asked, None, batching)
+    found.append((texts.tolist(), answers.tolist()))
+  assert found[0] == found[1]
+  for texts in found[0]:
+    assert len({*map(tuple, texts)}) > 3
 
 
 def test_a_tiny_nucleus_is_greedy(decoder):
