@@ -9,6 +9,7 @@ Axis letters: B batch, I images, T texts, N tokens.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
+
+from slan_jax.evaluation.partial import NOTHING, Partial
 
 Tree = Any
 Predict = dict[str, Callable[..., Tree]]
@@ -194,6 +197,7 @@ def score_all(
   texts: Tree,
   batching: Batching,
   bar: tqdm,
+  partial: Partial = NOTHING,
 ) -> dict[str, np.ndarray]:
   """First-stage scores of every image with every text.
 
@@ -204,6 +208,7 @@ def score_all(
     texts: states of the texts on the host.
     batching: how they are fed.
     bar: told of every image.
+    partial: has the chunks that were finished before, and keeps these.
 
   Returns:
     name -> float32 [I,T].
@@ -213,13 +218,23 @@ def score_all(
   scores = {
     name: np.zeros((chunks.images, count), np.float32) for name in names
   }
-  for chunk in range(len(chunks)):
-    states, rows = chunks.states(chunk), chunks.rows(chunk)
-    for columns, used in batches(count, batching.size):
-      block = batching.place(take(texts, columns))
-      for name in names:
-        values = fetch(jitted(predict[name])(params, states, block))
-        scores[name][np.ix_(rows, columns[:used])] = values[: len(rows), :used]
+  shapes = [
+    (len(names), len(chunks.rows(chunk)), count) for chunk in range(len(chunks))
+  ]
+  stage = partial.stage("first", [math.prod(s) for s in shapes], names)
+  for chunk, shape in enumerate(shapes):
+    rows, values = chunks.rows(chunk), stage.take(chunk)
+    if values is None:
+      values = np.empty(shape, np.float32)
+      states = chunks.states(chunk)
+      for columns, used in batches(count, batching.size):
+        block = batching.place(take(texts, columns))
+        for own, name in zip(values, names):
+          found = fetch(jitted(predict[name])(params, states, block))
+          own[:, columns[:used]] = found[: len(rows), :used]
+      stage.add(chunk, values)
+    for name, own in zip(names, values.reshape(shape)):
+      scores[name][rows] = own
     bar.update(len(rows))
   return scores
 
@@ -232,6 +247,7 @@ def score_pairs(
   wanted: np.ndarray,
   batching: Batching,
   bar: tqdm,
+  partial: Partial = NOTHING,
 ) -> np.ndarray:
   """Second-stage scores, pairs of one image together.
 
@@ -243,22 +259,30 @@ def score_pairs(
     wanted: bool [I,T], the pairs to score.
     batching: how they are fed.
     bar: told of every pair.
+    partial: has the chunks that were finished before, and keeps these.
 
   Returns:
     float32 [I,T]; zero where not wanted.
   """
   logits = np.zeros(wanted.shape, np.float32)
-  score = paired(itm)
-  for chunk in range(len(chunks)):
+  score, count = paired(itm), range(len(chunks))
+  sizes = [int(wanted[chunks.rows(chunk)].sum()) for chunk in count]
+  stage = partial.stage("pairs", sizes, np.packbits(wanted))
+  for chunk in count:
     rows = chunks.rows(chunk)
     image, text = np.nonzero(wanted[rows])
     if not image.size:
       continue
-    states = chunks.states(chunk)
-    for pairs, used in batches(image.size, batching.pairs):
-      batch = (image[pairs].astype(np.int32), take(texts, text[pairs]))
-      values = fetch(score(params, states, *batching.place(batch)))
-      pairs = pairs[:used]
-      logits[rows[image[pairs]], text[pairs]] = values[:used]
-      bar.update(used)
+    values = stage.take(chunk)
+    if values is None:
+      values, states = np.empty(sizes[chunk], np.float32), chunks.states(chunk)
+      for pairs, used in batches(image.size, batching.pairs):
+        batch = (image[pairs].astype(np.int32), take(texts, text[pairs]))
+        found = fetch(score(params, states, *batching.place(batch)))
+        values[pairs[:used]] = found[:used]
+        bar.update(used)
+      stage.add(chunk, values)
+    else:
+      bar.update(len(values))
+    logits[rows[image], text] = values
   return logits

@@ -11,6 +11,7 @@ from slan_jax.evaluation import evaluator
 from slan_jax.evaluation import gallery as galleries_
 from slan_jax.evaluation.evaluator import Batching, Predict, Tree
 from slan_jax.evaluation.gallery import Gallery, Stages
+from slan_jax.evaluation.partial import NOTHING, Partial
 
 
 class Texts(NamedTuple):
@@ -50,6 +51,7 @@ def _scores(
   first_stage: str,
   top_k: int,
   batching: Batching,
+  partial: Partial,
 ) -> tuple[list[Stages], np.ndarray, np.ndarray | None]:
   """Runs both stages; rows of the galleries count within `texts`."""
   count = max(gallery.images for gallery in chosen)
@@ -58,7 +60,9 @@ def _scores(
       predict, params, texts.tokens, texts.mask, batching, bar
     )
     chunks = evaluator.ImageChunks(predict, params, images, count, batching)
-    alone = evaluator.score_all(predict, params, chunks, states, batching, bar)
+    alone = evaluator.score_all(
+      predict, params, chunks, states, batching, bar, partial
+    )
     stages = [
       galleries_.first_stage(gallery, alone, first_stage, top_k)
       for gallery in chosen
@@ -66,7 +70,7 @@ def _scores(
     wanted, itm = galleries_.wanted_pairs(chosen, stages), None
     if "itm" in predict:
       itm = evaluator.score_pairs(
-        predict["itm"], params, chunks, states, wanted, batching, bar
+        predict["itm"], params, chunks, states, wanted, batching, bar, partial
       )
   return stages, wanted, itm
 
@@ -83,6 +87,7 @@ def evaluate_retrieval(
   first_stage: str,
   score: str,
   batching: Batching,
+  partial: Partial = NOTHING,
 ) -> Retrieval:
   """Scores image-text retrieval over one or more galleries.
 
@@ -99,6 +104,8 @@ def evaluate_retrieval(
     first_stage: "itc" or "itc+phrase".
     score: declared score: "itm", "sum", or "stage1" for the first stage.
     batching: how the split is fed.
+    partial: has the chunks that were finished before, and keeps these; its key
+      must cover the parameters, the images and the texts.
 
   Returns:
     The report and the headline ranking.
@@ -113,7 +120,15 @@ def evaluate_retrieval(
   texts = Texts(*(np.asarray(x)[rows] for x in texts))
   chosen = [x._replace(texts=np.searchsorted(rows, x.texts)) for x in chosen]
   stages, wanted, itm = _scores(
-    predict, params, images, texts, chosen, first_stage, top_k, batching
+    predict,
+    params,
+    images,
+    texts,
+    chosen,
+    first_stage,
+    top_k,
+    batching,
+    partial,
   )
   metrics, chance, ranking = {}, {}, None
   for gallery, stage in zip(chosen, stages):

@@ -1,5 +1,6 @@
 """Clips of several frames: galleries to search."""
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -57,6 +58,11 @@ class Clips:
 
   def __len__(self) -> int:
     return len(self._clips)
+
+  def digest(self) -> bytes:
+    """Sixteen bytes that tell these clips from others."""
+    each = [clip.digest() for clip in self._clips]
+    return hashlib.blake2b(b"".join(each), digest_size=16).digest()
 
   def __getitem__(self, rows: np.ndarray) -> np.ndarray:
     """The clips of several rows, or of one without the leading axis."""

@@ -41,6 +41,14 @@ class Gallery:
   skipped: Counter[str]
   encoder: TextEncoder
 
+  def digest(self) -> str:
+    """32 hexadecimal digits that tell these pictures and texts from others."""
+    total = hashlib.blake2b(self.images.digest(), digest_size=16)
+    for array in (self.tokens, self.mask, self.text_image):
+      total.update(f"{array.dtype.str}{array.shape}".encode())
+      total.update(np.ascontiguousarray(array))
+    return total.hexdigest()
+
 
 def retrieval_split(
   directory: str | Path,

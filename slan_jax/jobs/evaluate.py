@@ -23,9 +23,10 @@ from slan_jax.jobs.catalog import (
 )
 from slan_jax.jobs.evaluation_mesh import evaluation_mesh
 from slan_jax.jobs.experiment import Experiment, read_tokenizer
-from slan_jax.jobs.request import REQUEST, Request, keep_request, reuse
+from slan_jax.jobs.request import REQUEST, Request, keep_request, plain, reuse
 from slan_jax.jobs.setting import Setting
 from slan_jax.jobs.start import read_start
+from slan_jax.jobs.unfinished import Unfinished, forget
 from slan_jax.tasks.localisation import with_regions
 from slan_jax.tasks.task import Task
 from slan_jax.training.checkpoint import Checkpoints
@@ -93,6 +94,8 @@ def _from_flags() -> int:
     changed=changed,
   )
   output = epath.Path(common.OUTPUT.value or directory / "eval" / request.task)
+  if _FORCE.value:
+    forget(output)
   found = None if _FORCE.value else reuse(output, request)
   if found is None:
     found = evaluate(experiment, checkpoints, request, output, mesh)
@@ -144,7 +147,8 @@ def evaluate(
     checkpoints: of the run.
     request: what to score.
     output: where metrics.json is written, with what the pictures need and a
-      page.
+      page. What is scored before the end waits in a folder there: the same
+      call goes on from it.
     mesh: devices per axis; None = as `evaluation_mesh` chooses.
 
   Returns:
@@ -162,6 +166,8 @@ def evaluate(
   task = scored_task(request.task, experiment, encoder, own)
   if request.framework == "torch":
     task = _by_torch(request.task, task, experiment, encoder)
+  # Chunks are batches, whose size is no part of what a run is.
+  asked = plain(request) | {"batch": experiment.evaluation.batch_size}
   with jax.set_mesh(mesh):
     score = score_function(
       request.task,
@@ -173,6 +179,7 @@ def evaluate(
         split=request.split,
         galleries=request.galleries,
         limit=None,
+        unfinished=Unfinished(output, asked),
       ),
     )
     start = None
@@ -198,6 +205,7 @@ def evaluate(
     )
     write_atomically(output / PAGE, page.encode())
     keep_request(output, request)
+  forget(output)
   return found
 
 

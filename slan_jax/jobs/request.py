@@ -7,6 +7,7 @@ from typing import Any
 
 from slan_jax.evaluation import report
 from slan_jax.evaluation.files import write_atomically
+from slan_jax.jobs.unfinished import forget
 
 REQUEST = "request.json"
 
@@ -32,20 +33,22 @@ class Request:
 def reuse(output: Path, request: Request) -> dict[str, Any] | None:
   """The report of an equal request, if a whole one lies there."""
   try:
-    if json.loads((output / REQUEST).read_text()) != _plain(request):
+    if json.loads((output / REQUEST).read_text()) != plain(request):
       return None
     found = report.read_report(output / "metrics.json")
   except (FileNotFoundError, ValueError):
     return None
+  forget(output)  # its evaluation was killed before it could
   print(f"{output} already holds these scores (--force scores again)")
   return found
 
 
 def keep_request(output: Path, request: Request) -> None:
   """Writes what `reuse` compares; the last file of an evaluation."""
-  text = json.dumps(_plain(request), indent=2) + "\n"
+  text = json.dumps(plain(request), indent=2) + "\n"
   write_atomically(output / REQUEST, text.encode())
 
 
-def _plain(request: Request) -> dict[str, Any]:
+def plain(request: Request) -> dict[str, Any]:
+  """A request as JSON holds it."""
   return json.loads(json.dumps(dataclasses.asdict(request)))

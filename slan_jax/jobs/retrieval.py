@@ -14,6 +14,7 @@ from slan_jax.evaluation.retrieval_pictures import (
 )
 from slan_jax.jobs.scoring import Scorer
 from slan_jax.jobs.setting import Score, Setting, Tree
+from slan_jax.jobs.unfinished import opened
 
 QUERIES = 6  # examples kept for the pictures
 
@@ -29,7 +30,9 @@ def open_scorer(setting: Setting) -> Score:
   )
 
   def score(params: Tree, output: Path | None) -> dict[str, Any]:
-    found = scorer.retrieval(params)
+    name = "untrained" if output is None else "model"
+    kept = opened(setting.unfinished, name, params, scorer.gallery)
+    found = scorer.retrieval(params, kept)
     if output is not None and jax.process_index() == 0:
       gallery = scorer.gallery
       examples = retrieval_examples(

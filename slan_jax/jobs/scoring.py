@@ -18,6 +18,7 @@ from slan_jax.evaluation.grounding import (
   evaluate_grounding,
   take_snapshot,
 )
+from slan_jax.evaluation.partial import NOTHING, Partial
 from slan_jax.evaluation.report import joined, with_skipped
 from slan_jax.evaluation.retrieval import Retrieval, Texts, evaluate_retrieval
 from slan_jax.evaluation.snapshot import save_snapshot
@@ -86,7 +87,7 @@ class Scorer:
     )
     self._batching = batching(experiment, mesh)
 
-  def retrieval(self, params: Tree) -> Retrieval:
+  def retrieval(self, params: Tree, partial: Partial = NOTHING) -> Retrieval:
     """Two-stage retrieval; see `evaluate_retrieval`."""
     gallery = self.gallery
     return evaluate_retrieval(
@@ -100,6 +101,7 @@ class Scorer:
       first_stage=self._options.first_stage,
       score=self._options.score,
       batching=self._batching,
+      partial=partial,
     )
 
   def grounding(

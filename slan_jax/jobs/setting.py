@@ -12,6 +12,7 @@ from slan_jax.evaluation.evaluator import Batching
 from slan_jax.input.config import EvaluationConfig
 from slan_jax.input.text import TextEncoder
 from slan_jax.jobs.experiment import Experiment, evaluation_config
+from slan_jax.jobs.unfinished import Unfinished
 from slan_jax.tasks.task import Task
 from slan_jax.training.sharding import batch_sharding, replicated
 
@@ -32,6 +33,7 @@ class Setting(NamedTuple):
     split: of the run's data.
     galleries: images per gallery, where the task has galleries.
     limit: records at most, the first ones; None = every one.
+    unfinished: where pair scores are kept until all are there; None = nowhere.
   """
 
   experiment: Experiment
@@ -41,6 +43,7 @@ class Setting(NamedTuple):
   split: str
   galleries: tuple[int, ...]
   limit: int | None
+  unfinished: Unfinished | None = None
 
   @property
   def source(self) -> tuple[str, str, EvaluationConfig]:

@@ -12,6 +12,7 @@ from slan_jax.evaluation.retrieval_cases import search_case, searches
 from slan_jax.input.clips import clip_split
 from slan_jax.jobs.experiment import Experiment
 from slan_jax.jobs.setting import Score, Setting, Tree
+from slan_jax.jobs.unfinished import opened
 from slan_jax.models.slan import Slan
 from slan_jax.tasks import video_retrieval
 from slan_jax.tasks.task import Task
@@ -40,6 +41,7 @@ def open_scorer(setting: Setting) -> Score:
   )
 
   def score(params: Tree, output: Path | None) -> dict[str, Any]:
+    name = "untrained" if output is None else "model"
     found = evaluate_retrieval(
       setting.task.predict,
       params,
@@ -51,6 +53,7 @@ def open_scorer(setting: Setting) -> Score:
       first_stage=options.first_stage,
       score=options.score,
       batching=batching,
+      partial=opened(setting.unfinished, name, params, clips),
     )
     if output is not None and jax.process_index() == 0:
       each = searches(found.gallery, found.text_to_image)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slan_jax.evaluation import evaluator, recall, retrieval
+from slan_jax.evaluation import evaluator, partial, recall, retrieval
 
 IMAGES, TOKENS, WIDTH = 7, 3, 4
 # Two texts for most images, in mixed order, so that batches end unevenly.
@@ -156,3 +156,61 @@ def test_a_diverged_model_is_named(split):
 
   with pytest.raises(ValueError, match=r"itc scores.*diverged"):
     run(split, PREDICT | {"itc": broken})
+
+
+class Counted:
+  """A predict function that says how often it ran, and may be interrupted."""
+
+  eager = True  # it runs as it is, not once per compiled shape
+
+  def __init__(self, function, stop=None):
+    self.function, self.stop, self.calls = function, stop, 0
+
+  def __call__(self, *args):
+    if self.calls == self.stop:
+      raise KeyboardInterrupt
+    self.calls += 1
+    return self.function(*args)
+
+
+def counted(**stops):
+  return {
+    name: Counted(function, stops.get(name))
+    for name, function in PREDICT.items()
+  }
+
+
+def calls(predict):
+  return {name: function.calls for name, function in predict.items()}
+
+
+def test_an_interrupted_evaluation_goes_on(split, tmp_path, monkeypatch):
+  monkeypatch.setattr(partial, "_PAUSE", 0)
+  batching = evaluator.Batching(2, 3, progress=False)  # four chunks
+
+  def scored(predict, key="k"):
+    kept = partial.Partial(tmp_path / "partial", key, seconds=0)
+    return run(split, predict, batching=batching, partial=kept)
+
+  whole = counted()
+  expected = run(split, whole, batching=batching)
+  full = calls(whole)
+  first = counted(phrase=7)  # within the second chunk of six calls
+  with pytest.raises(KeyboardInterrupt):
+    scored(first)
+  second = counted(itm=full["itm"] - 1)  # within the last chunk
+  with pytest.raises(KeyboardInterrupt):
+    scored(second)
+  assert calls(second)["phrase"] == full["phrase"] - 6
+  third = counted()
+  found = scored(third)
+  assert calls(third) == {
+    "encode_image": 1, "encode_text": full["encode_text"], "itc": 0,
+    "phrase": 0, "itm": calls(third)["itm"],
+  }  # fmt: skip
+  assert 0 < calls(third)["itm"] < full["itm"] / 2
+  assert found.report == expected.report
+  np.testing.assert_array_equal(found.text_to_image, expected.text_to_image)
+  other = counted()
+  scored(other, key="another")
+  assert calls(other) == full

@@ -103,3 +103,20 @@ def test_an_empty_gallery_is_an_error(tmp_path):
       frames=2,
       choice="uniform",
     )
+
+
+def test_a_digest_tells_frames_apart(tmp_path):
+  directory = made(tmp_path, clip("a", SIX), clip("b", SIX[::-1]))
+
+  def told(frames, limit=None):
+    gallery = clip_split(
+      directory,
+      "train",
+      evaluation_config(),
+      frames=frames,
+      choice="uniform",
+      limit=limit,
+    )
+    return gallery.digest()
+
+  assert told(3) == told(3) and len({told(3), told(2), told(3, 1)}) == 3

@@ -87,3 +87,22 @@ def test_nothing_usable_is_an_error(tmp_path):
   directory = write_dataset(tmp_path, test=plain_records(2, captions=[""]))
   with pytest.raises(InputError, match="no usable record"):
     retrieval_split(directory, "test", evaluation_config())
+
+
+def test_a_digest_tells_galleries_apart(tmp_path):
+  def told(name, numbers, caption="a red dog", **options):
+    records = [
+      record(f"r{number}", picture(number), (16, 16), [caption])
+      for number in numbers
+    ]
+    directory = write_dataset(tmp_path / name, test=records)
+    made = retrieval_split(directory, "test", evaluation_config(), **options)
+    return made.digest()
+
+  plain = told("a", [0, 1, 2])
+  assert plain == told("b", [0, 1, 2])
+  others = [
+    told("c", [1, 0, 2]), told("d", [0, 1, 3]), told("e", [0, 1, 2], limit=2),
+    told("f", [0, 1, 2], "a blue cat"),
+  ]  # fmt: skip
+  assert len({plain, *others}) == 5

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 
 import jax
@@ -10,13 +11,16 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from slan_jax.evaluation import partial
 from slan_jax.evaluation.cases import read_cases
 from slan_jax.evaluation.overlap import box_iou
-from slan_jax.jobs import evaluate, report, train, workdir
+from slan_jax.input.image import Pictures
+from slan_jax.jobs import evaluate, report, train, unfinished, workdir
 from slan_jax.jobs.evaluate import Request
 from slan_jax.jobs.evaluation_mesh import evaluation_mesh
 from slan_jax.jobs.workdir import WorkdirError
 from slan_jax.training import sharding
+from slan_jax.training.checkpoint import Checkpoints
 from tests.jobs.light import STEPS, light_experiment, light_task
 
 
@@ -209,3 +213,86 @@ def test_other_data_is_read_with_the_words_of_the_run(run, tmp_path):
   directory = Path(experiment.data.dir, "tokenizer")
   assert other.text.tokenizer == str(directory) and directory.is_dir()
   assert evaluate.on_data(other, str(tmp_path)).text == other.text
+
+
+class Broken(Exception):
+  """The evaluation was interrupted."""
+
+
+def by_hand(monkeypatch, stop=None) -> list[int]:
+  """Has pairs scored uncompiled; notes the calls, and breaks one of them."""
+  calls = []
+
+  def scored_task(name, experiment, encoder, own):
+    itm = own.predict["itm"]
+
+    def watched(*args):
+      if len(calls) == stop:
+        raise Broken
+      calls.append(1)
+      return itm(*args)
+
+    watched.eager = True
+    return own._replace(predict=own.predict | {"itm": watched})
+
+  monkeypatch.setattr(evaluate, "scored_task", scored_task)
+  return calls
+
+
+def test_an_interrupted_evaluation_goes_on(run, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(unfinished, "SECONDS", 0)
+  monkeypatch.setattr(partial, "_PAUSE", 0)
+  wanted, kept = request(run), tmp_path / "partial"
+  whole = by_hand(monkeypatch)
+  expected = score(run, tmp_path / "whole", wanted)
+  assert not (tmp_path / "whole" / "partial").exists()
+  # In the last chunk of the untrained model: all of the run's is finished.
+  by_hand(monkeypatch, stop=len(whole) - 1)
+  with pytest.raises(Broken):
+    score(run, tmp_path, wanted)
+  assert {path.name for path in kept.iterdir()} == {"model", "untrained"}
+  assert evaluate.reuse(tmp_path, wanted) is None and kept.exists()
+  rest = by_hand(monkeypatch)
+  assert score(run, tmp_path, wanted) == expected
+  assert 0 < len(rest) < len(whole) / 2 and not kept.exists()
+  told = capsys.readouterr().out
+  assert "goes on from what was scored of the model" in told
+  assert evaluate.reuse(tmp_path, wanted) == expected
+
+
+@pytest.mark.parametrize("change", ["step", "parameters", "pictures"])
+def test_what_another_evaluation_finished_is_not_taken(
+  run, tmp_path, monkeypatch, caplog, change
+):
+  monkeypatch.setattr(unfinished, "SECONDS", 0)
+  monkeypatch.setattr(partial, "_PAUSE", 0)
+  wanted = request(run, untrained=False)
+  by_hand(monkeypatch, stop=3)
+  with pytest.raises(Broken):
+    score(run, tmp_path, wanted)
+  logger = logging.getLogger("slan_jax")
+  monkeypatch.setattr(logger, "propagate", True)
+  if change == "step":
+    wanted = request(run, untrained=False, step=4)
+  elif change == "parameters":  # as another training would leave them
+    restore = Checkpoints.restore_part
+    monkeypatch.setattr(
+      Checkpoints,
+      "restore_part",
+      lambda *args: jax.tree.map(lambda x: x + 1, restore(*args)),
+    )
+  else:
+    read = Pictures.digest
+    monkeypatch.setattr(Pictures, "digest", lambda own: read(own)[::-1])
+  calls = by_hand(monkeypatch)
+  found = score(run, tmp_path, wanted)
+  assert "are removed" in caplog.text
+  fresh = by_hand(monkeypatch)
+  assert found == score(run, tmp_path / "fresh", wanted)
+  assert len(calls) == len(fresh) > 3
+
+
+def test_an_output_that_cannot_be_written_costs_no_hours(run, tmp_path):
+  (tmp_path / "partial").touch()
+  with pytest.raises(ValueError, match=r"cannot be written.*another --output"):
+    score(run, tmp_path, request(run))
