@@ -300,7 +300,8 @@ def _localisation() -> ml_collections.ConfigDict:
 
 def _detection() -> ml_collections.ConfigDict:
   return _section(
-    classes=(),  # names to detect; () = the classes of data.dir
+    # Names to detect, numbered as in data.dir; () = the classes of data.dir.
+    classes=(),
     opening="detect: ",  # of the prompt (4.2.6)
     separator=", ",  # between its names; GLIP's is ". "
     prompt_classes=0,  # names of a prompt at most; 0 = as many as fit

@@ -1,7 +1,9 @@
 """The classes of a data set for detection."""
 
+import itertools
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +62,35 @@ def read_classes(directory: str | Path, split: str = "train") -> Classes:
     if twice:
       raise InputError(f"{path}: {what} {twice[0]!r} stands twice; rename one")
   return Classes(names, ids)
+
+
+def chosen_classes(
+  names: Sequence[str], directory: str | Path, split: str = "train"
+) -> Classes:
+  """Classes of given names, numbered as the data numbers them.
+
+  Args:
+    names: Of the classes, in any order.
+    directory: A prepared directory, as for `read_classes`; it may have no
+      class at all.
+    split: As for `read_classes`.
+
+  Returns:
+    The classes in this order; those that the data does not know are numbered
+    on from its largest number.
+
+  Raises:
+    InputError: Its `categories.json` is none.
+  """
+  known: dict[str, int] = {}
+  try:
+    known = dict(zip(*read_classes(directory, split)))
+  except InputError:
+    if (Path(directory) / CATEGORIES).exists():
+      raise
+  free = itertools.count(1 + max([0, *known.values()]))
+  ids = (known[name] if name in known else next(free) for name in names)
+  return Classes(tuple(names), tuple(ids))
 
 
 def _labels(source: EvaluationSource, number: int) -> list[str]:

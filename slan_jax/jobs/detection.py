@@ -19,7 +19,7 @@ from slan_jax.evaluation.detection_cases import Finds, picture_score, surest
 from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.result_file import detection_rows, write_detections
 from slan_jax.evaluation.task_report import Curve, save_curves
-from slan_jax.input.classes import Classes, read_classes
+from slan_jax.input.classes import Classes, chosen_classes, read_classes
 from slan_jax.input.detection import (
   DetectionSplit,
   ObjectMaker,
@@ -74,6 +74,15 @@ def open_scorer(setting: Setting) -> Score:
     split.image_ids, split.sizes, split.objects, classes.names, classes.ids
   )
 
+  prompted = f"Prompts: {len(prompts.texts)}."
+  asked = []
+  if experiment.detection.classes:
+    asked = [
+      f"Only the {len(classes.names)} classes of detection.classes were asked "
+      "for, and the truth was restricted to them: "
+      f"{split.skipped['unknown class']} objects of others were left out."
+    ]
+
   def rows(found: evaluation.Detections) -> list[dict[str, Any]]:
     return detection_rows(
       split.image_ids, split.sizes, *found, category_ids=classes.ids
@@ -98,7 +107,7 @@ def open_scorer(setting: Setting) -> Score:
       _save_cases(output, split, found)
     outcome = {
       "task": "detection",
-      "protocol": f"{PROTOCOL} {CHANCE} Prompts: {len(prompts.texts)}.",
+      "protocol": " ".join([PROTOCOL, *asked, CHANCE, prompted]),
       "score": "ap",
       "samples": {
         "images": len(split.ids),
@@ -153,14 +162,15 @@ def _save_cases(
 
 def _classes(experiment: Experiment) -> Classes:
   """The configured names, else the classes of the data."""
-  names, data = experiment.detection.classes, experiment.data
-  if names:
-    return Classes(names, tuple(range(1, len(names) + 1)))
-  return _classes_of(data.dir, data.train_split)
+  data = experiment.data
+  names = tuple(experiment.detection.classes)
+  return _classes_of(names, data.dir, data.train_split)
 
 
 @functools.lru_cache(maxsize=4)  # reading all labels takes seconds
-def _classes_of(directory: str, split: str) -> Classes:
+def _classes_of(names: tuple[str, ...], directory: str, split: str) -> Classes:
+  if names:
+    return chosen_classes(names, directory, split)
   return read_classes(directory, split)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.schema import record
-from slan_jax.input.classes import Classes, read_classes
+from slan_jax.input.classes import Classes, chosen_classes, read_classes
 from slan_jax.input.detection import ObjectMaker, detection_split
 from slan_jax.input.errors import InputError
 from slan_jax.input.window import boxed_picture
@@ -168,6 +168,25 @@ def test_1200_names_are_read_and_duplicates_refused(tmp_path):
     (tmp_path / "categories.json").write_text(json.dumps(bad))
     with pytest.raises(InputError, match=message):
       read_classes(directory)
+
+
+def test_chosen_classes_keep_the_numbers_of_the_data(tmp_path):
+  rows = [{"id": 3, "name": "cat"}, {"id": 17, "name": "dog"}]
+  directory = made(tmp_path, scene(), categories=rows)
+  asked = ("bird", "dog", "emu", "cat")
+  found = chosen_classes(asked, directory)
+  assert found == Classes(asked, (18, 17, 19, 3))
+  (tmp_path / "categories.json").unlink()
+  labels = chosen_classes(asked, directory)  # as slan-score numbers them
+  assert labels == Classes(asked, (3, 2, 4, 1))
+  (tmp_path / "categories.json").write_text("{")
+  with pytest.raises(InputError, match="with id and name"):
+    chosen_classes(asked, directory)
+
+
+def test_chosen_classes_need_no_data_that_knows_any(tmp_path):
+  directory = write_dataset(tmp_path, train=plain_records(1))
+  assert chosen_classes(("b", "a"), directory) == Classes(("b", "a"), (1, 2))
 
 
 def test_data_without_objects_is_an_error(tmp_path):

@@ -4,6 +4,8 @@ The model is traced, not run; answers come from stubs.
 """
 
 import json
+import shutil
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +17,13 @@ from data import prepare
 from slan_jax.evaluation import report
 from slan_jax.evaluation.cases import read_cases
 from slan_jax.evaluation.task_report import read_curves
+from slan_jax.input.classes import read_classes
 from slan_jax.input.detection import detection_split
 from slan_jax.input.errors import InputError
 from slan_jax.input.loader import Loader
 from slan_jax.jobs import catalog, detection, nlvr2, video_retrieval
 from slan_jax.jobs.experiment import Experiment, input_config, read_tokenizer
+from slan_jax.jobs.score import score_file
 from slan_jax.jobs.setting import Setting
 from slan_jax.jobs.typed import to_dataclass
 from slan_jax.training import sharding
@@ -92,12 +96,11 @@ def complete(outcome):
   )
 
 
-def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
-  """A stub that knows every picture by its mean."""
-  setting = setting_of("detection", sources["detection"], {})
-  split = detection_split(
-    *setting.source, classes=detection._classes(setting.experiment)
-  )
+def perfect(source, **changes):
+  """A stub that knows every picture by its mean, and all that is in it."""
+  setting = setting_of("detection", source, {}, **changes)
+  classes = detection._classes(setting.experiment)
+  split = detection_split(*setting.source, classes=classes)
   rows = np.arange(len(split.ids))
   known = split.images[rows].astype(np.float32).mean((1, 2, 3))
   boxes = np.zeros((len(rows), 4, 4), np.float32)
@@ -106,12 +109,14 @@ def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
     boxes[row, : len(held.boxes)] = held.boxes
     labels[row, : len(held.labels)] = held.labels
 
+  kinds = np.arange(len(classes.names))[None, None]
+
   def encode_image(params, image):
     mean = jnp.mean(image.astype(jnp.float32), axis=(1, 2, 3))
     return jnp.argmin(jnp.abs(mean[:, None] - known[None]), axis=1)
 
   def detect(params, images, text, class_tokens):
-    same = jnp.asarray(labels)[images][..., None] == jnp.arange(6)[None, None]
+    same = jnp.asarray(labels)[images][..., None] == kinds
     return {
       "boxes": jnp.asarray(boxes)[images],
       "scores": jnp.where(same, 0.9, -1.0),
@@ -122,10 +127,16 @@ def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
     "encode_text": lambda params, ids, mask: ids,
     "detect": detect,
   }
-  setting = setting._replace(task=setting.task._replace(predict=predict))
+  task = setting.task._replace(predict=predict)
+  return setting._replace(task=task), split, labels
+
+
+def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
+  setting, split, labels = perfect(sources["detection"])
   found = complete(detection.open_scorer(setting)({}, tmp_path))
   assert found["metrics"]["ap"] == pytest.approx(100)
   assert found["metrics"]["ap50_star"] == pytest.approx(100)
+  assert "restricted" not in found["protocol"]
   assert found["chance"]["ap"] < 90
   results = json.loads((tmp_path / detection.RESULTS).read_text())
   assert len(results) == found["samples"]["objects"] == (labels >= 0).sum()
@@ -141,6 +152,33 @@ def test_perfect_boxes_score_all_and_leave_a_result_file(sources, tmp_path):
     assert case.text == ", ".join(dict.fromkeys(case.labels))
   assert len(curves) == 2 + len(split.classes.names)
   assert curves[0].y == pytest.approx([1.0] * 101)
+
+
+def test_given_classes_keep_the_numbers_of_the_data(sources, tmp_path):
+  """Numbers with gaps and in another order, as COCO's may be."""
+  data = tmp_path / "data"
+  shutil.copytree(sources["detection"], data)
+  every = read_classes(data).names
+  rows = [{"id": 90 - 7 * n, "name": name} for n, name in enumerate(every)]
+  (data / "categories.json").write_text(json.dumps(rows))
+  numbers = {row["name"]: row["id"] for row in rows}
+  asked = ("triangle", "unheard", "circle")
+  setting, split, labels = perfect(data, **{"detection.classes": asked})
+  found = complete(detection.open_scorer(setting)({}, tmp_path))
+  scored = {name for name in found["metrics"] if name.startswith("ap50_")}
+  assert scored == {"ap50_circle", "ap50_triangle"}
+  assert found["metrics"]["ap"] == pytest.approx(100)
+  results = json.loads((tmp_path / detection.RESULTS).read_text())
+  told = Counter(row["category_id"] for row in results)
+  held = Counter(asked[label] for label in labels[labels >= 0])
+  assert told == {numbers[name]: count for name, count in held.items()}
+  assert len(told) == 2 and detection._classes(setting.experiment).ids[1] == 91
+  others = split.skipped["unknown class"]
+  assert others and f"restricted to them: {others} objects" in found["protocol"]
+  # The server's truth is that of all classes, and takes these numbers.
+  official = score_file("detection", tmp_path / detection.RESULTS, data=data)
+  assert official["metrics"]["ap50_circle"] == pytest.approx(100)
+  assert official["metrics"]["ap50_star"] == 0
 
 
 def test_a_class_list_may_be_given_and_is_checked(sources):
