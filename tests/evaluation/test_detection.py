@@ -1,7 +1,5 @@
 """Driving detect over prompts and batches equals one pass by hand."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +8,6 @@ import pytest
 from slan_jax.evaluation import detection
 from slan_jax.evaluation.evaluator import Batching
 from slan_jax.input.prompt import Prompts
-from slan_jax.jobs.setting import place
-from slan_jax.training.config import Mesh
-from slan_jax.training.sharding import make_mesh
 
 IMAGES, REGIONS, CLASSES, TOKENS = 5, 3, 5, 4
 RNG = np.random.default_rng(0)
@@ -105,13 +100,5 @@ def test_chance_keeps_the_boxes_and_shuffles_the_rest():
   np.testing.assert_array_equal(guess.labels, again.labels)
 
 
-def test_any_mesh_gives_the_same_detections():
-  plain = run(15, 4)
-  for devices in (2, 4):
-    mesh = make_mesh(
-      Mesh(data=-1, fsdp=1, gather="step", cpu_devices=8),
-      jax.devices()[:devices],
-    )
-    with jax.set_mesh(mesh):
-      found = run(15, 4, put=functools.partial(place, mesh=mesh))
-    jax.tree.map(np.testing.assert_array_equal, plain, found)
+def test_any_mesh_gives_the_same_detections(put):
+  jax.tree.map(np.testing.assert_array_equal, run(15, 4), run(15, 4, put=put))

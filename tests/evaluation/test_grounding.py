@@ -57,8 +57,8 @@ def examples():
   )  # fmt: skip
 
 
-def run(size):
-  batching = evaluator.Batching(size, 1, progress=False)
+def run(size, put=None):
+  batching = evaluator.Batching(size, 1, put=put, progress=False)
   return grounding.evaluate_grounding(
     {"encode_image": encode_image, "ground": ground},
     {},
@@ -90,6 +90,11 @@ def test_scores_by_hand():
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_batch_size_changes_nothing(size):
   assert run(size)["metrics"] == run(2)["metrics"]
+
+
+@pytest.mark.parametrize("size", [3, 4])  # whole on each device, and split
+def test_any_mesh_grounds_alike(size, put):
+  assert run(size, put) == run(2)
 
 
 def test_boxes_are_clipped_to_the_image():

@@ -47,10 +47,10 @@ PREDICT = {
 }  # fmt: skip
 
 
-def asked(size, params=1.0, answers=None, questions=ASKED):
+def asked(size, params=1.0, answers=None, questions=ASKED, put=None):
   return answer_questions(
     PREDICT, jnp.float32(params), IMAGES, questions, answers,
-    Batching(size, 2, progress=False),
+    Batching(size, 2, put=put, progress=False),
   )  # fmt: skip
 
 
@@ -69,6 +69,22 @@ def test_answers_stand_in_the_order_of_their_questions(size):
   assert words[:, 0].tolist() == [47, 8, 9, 13, 34, 35, 36]
   listed = np.zeros((4, 3), np.int32), np.ones((4, 3), bool)
   assert asked(size, answers=listed).tolist() == [3, 0, 1, 0, 3, 0, 1]
+
+
+@pytest.mark.parametrize("size", [3, 4])  # whole on each device, and split
+def test_any_mesh_writes_the_same(size, put):
+  spread = Batching(size, size, put=put, progress=False)
+  found = write_captions(PREDICT, jnp.float32(0.5), IMAGES, 5, spread)
+  plain = write_captions(
+    PREDICT, jnp.float32(0.5), IMAGES, 5, Batching(5, 1, progress=False)
+  )
+  for one, other in zip(found, plain):
+    np.testing.assert_array_equal(one, other)
+  listed = np.zeros((4, 3), np.int32), np.ones((4, 3), bool)
+  for answers in (None, listed):
+    np.testing.assert_array_equal(
+      asked(size, answers=answers, put=put), asked(2, answers=answers)
+    )
 
 
 def test_a_model_that_diverged_is_refused():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from data import prepare
 from slan_jax.input.loader import Loader
-from slan_jax.jobs import catalog, train, workdir
+from slan_jax.jobs import catalog, evaluate, train, unfinished, workdir
 from slan_jax.jobs.evaluate import Request
 from tests.faults import program
 from tests.jobs.light import light_experiment, light_task
@@ -26,6 +27,7 @@ MORE = {
   "vqa": "scenes_vqa",
   "nlvr2": "scenes_nlvr2",
   "detection": None,
+  "grounding": None,
   "video_retrieval": "scenes_clips",
 }
 CHANGES = {
@@ -144,6 +146,28 @@ def sources(scenes, tmp_path_factory):
 def test_two_score_as_one(alone, sources, tmp_path, monkeypatch):
   """On every task; no batch of theirs is full, so padding would show."""
   more = json.dumps(sources)
+  own = workdir.read(alone[0])
+  asked = Request(
+    task="retrieval", data=own.data.dir, split="test", galleries=(4,),
+    step=STEPS, config_hash=workdir.config_hash(own), untrained=True,
+  )  # fmt: skip
+  monkeypatch.setenv("MORE", more)
+  for task, entry in program.light_entries().items():
+    monkeypatch.setitem(catalog.CATALOG, task, entry)
+  for module in (program.caption_scores, program.caption_words):
+    monkeypatch.setattr(module, "java_path", lambda: None)
+  # What one process had finished, two take over.
+  monkeypatch.setattr(unfinished, "SECONDS", 0)
+  monkeypatch.setattr(evaluate, "forget", lambda output: None)
+  program.scoring_more(
+    own,
+    workdir.open_checkpoints(alone[0]),
+    asked,
+    tmp_path / "one" / "retrieval",
+  )
+  begun = tmp_path / "two" / "retrieval" / "partial"
+  shutil.copytree(tmp_path / "one" / "retrieval" / "partial", begun)
+  shutil.rmtree(begun / "untrained")
   run = two(
     "evaluate",
     f"--workdir={alone[0]}",
@@ -153,19 +177,8 @@ def test_two_score_as_one(alone, sources, tmp_path, monkeypatch):
   )
   text, _ = run.communicate(timeout=180)
   assert run.returncode == 0, text
-  path = tmp_path / "two" / "retrieval" / "request.json"
-  asked = Request(**json.loads(path.read_text()) | {"galleries": (4,)})
-  monkeypatch.setenv("MORE", more)
-  for task, entry in program.light_entries().items():
-    monkeypatch.setitem(catalog.CATALOG, task, entry)
-  for module in (program.caption_scores, program.caption_words):
-    monkeypatch.setattr(module, "java_path", lambda: None)
-  program.scoring_more(
-    workdir.read(alone[0]),
-    workdir.open_checkpoints(alone[0]),
-    asked,
-    tmp_path / "one" / "retrieval",
-  )
+  assert text.count("goes on from what was scored of the model") == 1
+  assert "are removed" not in text and not begun.exists()
   for task in ("retrieval", *sources):
     one, other = (
       json.loads((tmp_path / count / task / "metrics.json").read_text())
