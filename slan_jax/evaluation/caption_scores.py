@@ -163,11 +163,13 @@ def _meteor(report: CaptionReport, truths: Texts, answers: Texts) -> str:
 
 def _spice(report: CaptionReport, truths: Texts, answers: Texts) -> str:
   """Adds SPICE where its models are; returns what there is to say about it."""
-  package = resources.files("pycocoevalcap")
-  if java_path() is None or not all(
-    (package / name).is_file() for name in _SPICE_MODELS
-  ):
-    return "SPICE is left out: its models are not installed."
+  package, lacks = resources.files("pycocoevalcap"), []
+  if java_path() is None:
+    lacks.append("it is a Java program, and there is no `java`")
+  if not all((package / name).is_file() for name in _SPICE_MODELS):
+    lacks.append("its models are not installed")
+  if lacks:
+    return f"SPICE is left out: {'; '.join(lacks)}."
   from pycocoevalcap.spice.spice import Spice
 
   # It returns parts of each caption's graph in the order of sorted ids.

@@ -212,6 +212,7 @@ def protocol(
   galleries: list[Gallery], stage: str, score: str, top_k: int
 ) -> str:
   """Says in words how the numbers came about."""
+  first_k = _candidates(galleries, top_k)
   sizes = " and ".join(
     f"{gallery.images} images with {len(gallery.texts)} texts"
     for gallery in galleries
@@ -221,10 +222,10 @@ def protocol(
     "itc+phrase": "sum of the z-scores of ITC and phrase similarity",
   }[stage]
   second = {
-    "itm": f"the first {top_k} per query re-ranked by the ITM logit alone",
+    "itm": f"{first_k} re-ranked by the ITM logit alone",
     "sum": (
-      f"the first {top_k} per query re-ranked by the sum of the z-scores of "
-      "ITM logit and first stage"
+      f"{first_k} re-ranked by the sum of the z-scores of ITM logit and first "
+      "stage"
     ),
   }.get(score, f"not re-ranked; ranked by {score}")
   return (
@@ -232,3 +233,18 @@ def protocol(
     f"stage: {second}; the others rank after them. Ties count against the "
     "model. Image to text: the best of an image's texts counts."
   )
+
+
+def _candidates(galleries: list[Gallery], top_k: int) -> str:
+  """How many of a query are re-ranked: no more than a gallery holds."""
+  told = []
+  for gallery in galleries:
+    texts, images = (
+      min(top_k, count) for count in (len(gallery.texts), gallery.images)
+    )
+    told.append(
+      f"the first {images} per query"
+      if texts == images
+      else f"the first {texts} texts per image and {images} images per text"
+    )
+  return " and ".join(dict.fromkeys(told))  # once where all are alike

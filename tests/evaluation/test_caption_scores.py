@@ -78,6 +78,20 @@ def test_without_java_the_rest_is_given_and_the_lack_told(monkeypatch):
   assert "There is no Java: published scores" in report.protocol
   assert "METEOR is left out: it is a Java program" in report.protocol
   assert "install a Java runtime" in report.protocol
+  told = "SPICE is left out: it is a Java program, and there is no `java`"
+  assert f"{told}; its models are not installed." in report.protocol
+  monkeypatch.setattr(caption_scores, "_SPICE_MODELS", ())
+  report = score_captions(REFERENCES, CAPTIONS)
+  assert report.protocol.endswith(f"{told}.")
+
+
+def test_with_java_the_models_of_spice_alone_are_missed(monkeypatch):
+  without_java(monkeypatch)
+  monkeypatch.setattr(caption_scores, "_meteor", lambda *_: "")
+  monkeypatch.setattr(caption_scores, "java_path", lambda: "java")
+  report = score_captions(REFERENCES, CAPTIONS)
+  told = "SPICE is left out: its models are not installed."
+  assert report.protocol.endswith(told)
 
 
 def test_a_meteor_that_dies_is_left_out(monkeypatch, tmp_path):

@@ -100,3 +100,23 @@ def test_scores_that_a_model_lacks_are_named():
       "itc",
       2,
     )
+
+
+@pytest.mark.parametrize(
+  "sizes,each,top_k,told",
+  [
+    ((3,), None, 2, "the first 2 per query re-ranked by"),
+    ((3,), 1, 128, "the first 3 per query re-ranked by"),
+    ((3,), None, 4, "the first 4 texts per image and 3 images per text re-"),
+    ((3, 2), 1, 128, "the first 3 per query and the first 2 per query re-"),
+    ((3, 2), 1, 2, "stage: the first 2 per query re-ranked by"),
+  ],
+)
+@pytest.mark.parametrize("score", ["itm", "sum"])
+def test_the_protocol_names_no_more_than_there_are(
+  sizes, each, top_k, told, score
+):
+  chosen = gallery.select_galleries(TEXT_IMAGE, sizes, each)
+  assert told in gallery.protocol(chosen, "itc", score, top_k)
+  alone = gallery.protocol(chosen, "itc", "itc", top_k)
+  assert "per query" not in alone and "ranked by itc" in alone
