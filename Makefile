@@ -1,6 +1,7 @@
 # make pretrain   train, score and picture SLAN on generated scenes
 # make test       lint and test
 # make tasks      fine-tune and score every downstream task from there: a page
+#                 (SEED=0, SEED=1 ...: it prints how to lay them on one)
 # Both set up everything they need in .venv first; nothing else is touched.
 #   PRESET=paper  another preset than the default one      SEED=1  another seed
 #   DATA_SET=scenes_hard  harder scenes                      STEPS=3000  longer
@@ -35,14 +36,26 @@ ENVIRONMENT := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
 TASKS := retrieval captioning vqa nlvr2 detection grounding
 DATA_vqa := scenes_vqa
 DATA_nlvr2 := scenes_nlvr2
-TASK_RUNS ?= runs/tasks$(if $(PRESET),-$(PRESET))$(if $(STEPS),-$(STEPS)steps)$\
-$(if $(SEED),-seed$(SEED))
+ALL_SEEDS := runs/tasks$(if $(PRESET),-$(PRESET))$(if $(STEPS),-$(STEPS)steps)
+TASK_RUNS ?= $(ALL_SEEDS)$(if $(SEED),-seed$(SEED))
 # make tasks SCRATCH=1: the same without pre-training, beside it on the page.
 SCRATCH_RUNS := $(TASK_RUNS)-scratch
 TUNED := $(if $(SCRATCH),$(SCRATCH_RUNS),$(TASK_RUNS))
 START = $(if $(SCRATCH),,--config.init_from.run=$(RUN))
 # Alone on the page while there is nothing to stand beside.
 SHOWN = $(if $(SCRATCH),$(if $(wildcard $(TASK_RUNS)/*/eval),,scratch alone))
+# What the pre-trained run is scored on as it is.
+ZERO_SHOT := $(TASK_RUNS)/video_retrieval/eval/video_retrieval/metrics.json \
+  $(foreach task,detection grounding,\
+    $(TASK_RUNS)/zeroshot/eval/$(task)/metrics.json)
+# The seeds that are there, with and without pre-training, as one table.
+define TELL_SEEDS
+runs=$$(ls -d $(ALL_SEEDS)-seed*[0-9] 2>/dev/null | paste -sd, -); \
+  scratch=$$(ls -d $(ALL_SEEDS)-seed*-scratch 2>/dev/null | paste -sd, -); \
+  test -n "$$runs" || { runs=$$scratch; scratch=; }; \
+  echo "All seeds: $(BIN)/slan-tasks --runs $$runs$${scratch:+ --scratch}" \
+    "$${scratch:+$$scratch }--output $(ALL_SEEDS)-seeds.html"
+endef
 
 .PHONY: tasks pretrain test test-faults lint setup setup-test bench bench-setup clean
 
@@ -69,11 +82,12 @@ tasks: setup
 	@test -n "$(SCRATCH)" -o -f $(RUN)/summary.json || \
 	  $(MAKE) --no-print-directory pretrain
 	@$(MAKE) --no-print-directory \
-	  $(foreach task,$(TASKS) $(if $(SCRATCH),,video_retrieval),\
-	    $(TUNED)/$(task)/eval/$(task)/metrics.json)
+	  $(foreach task,$(TASKS),$(TUNED)/$(task)/eval/$(task)/metrics.json) \
+	  $(if $(SCRATCH),,$(ZERO_SHOT))
 	$(BIN)/slan-tasks $(if $(SHOWN),--runs $(SCRATCH_RUNS),\
 	  --runs $(TASK_RUNS) --scratch $(SCRATCH_RUNS)) \
 	  --output $(if $(SHOWN),$(SCRATCH_RUNS),$(TASK_RUNS))/report.html
+	$(if $(filter $(ALL_SEEDS)-seed$(SEED),$(TASK_RUNS)),@$(TELL_SEEDS))
 
 $(TUNED)/%/summary.json:
 	$(BIN)/python -m data.prepare $(or $(DATA_$*),scenes) \
@@ -95,6 +109,20 @@ $(TASK_RUNS)/video_retrieval/eval/video_retrieval/metrics.json:
 	$(BIN)/python -m data.prepare scenes_clips --out runs/data/scenes_clips
 	$(ENVIRONMENT) $(BIN)/slan-eval --workdir $(RUN) --task video_retrieval \
 	  --data runs/data/scenes_clips --output $(@D)
+
+# Before it was fine-tuned, on the data of those that were.
+$(TASK_RUNS)/zeroshot/eval/%/metrics.json:
+	$(BIN)/python -m data.prepare scenes --out runs/data/scenes
+	$(ENVIRONMENT) $(BIN)/slan-eval --workdir $(RUN) --task $* \
+	  --data runs/data/scenes --output $(@D)
+
+# make pretrain has scored this, unless on other data, or the run is another's.
+ifeq ($(SCENES) $(origin RUN),runs/data/scenes file)
+$(TASK_RUNS)/zeroshot/eval/grounding/metrics.json: \
+    $(RUN)/eval/grounding/metrics.json
+	@mkdir -p $(@D)
+	cp -R $(<D)/. $(@D)
+endif
 
 test: setup-test lint
 	$(BIN)/python -m pytest -n 2

@@ -1,7 +1,8 @@
 """The closing table of a run: scores beside the untrained model and chance."""
 
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -96,44 +97,103 @@ def kinds(report: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
   return heading, {metric + end: end.replace("_", " ") for end in ends}
 
 
-def closing_table(reports: Sequence[dict[str, Any]]) -> Table:
-  """Lays the reports of a run side by side.
+class Scored(NamedTuple):
+  """One evaluation, of one run or of several that differ in their seed alone.
+
+  Attributes:
+    reports: of `report.complete` or `report.read_report`, one per seed.
+    run: name of the run, where it is not that of the task.
+    scratch: the same without pre-training; [] = there are none.
+  """
+
+  reports: Sequence[Mapping[str, Any]]
+  run: str = ""
+  scratch: Sequence[Mapping[str, Any]] = ()
+
+  @property
+  def report(self) -> Mapping[str, Any]:
+    """That of the first seed."""
+    return self.reports[0]
+
+  @property
+  def title(self) -> str:
+    """The task, with the run where that has another name."""
+    task = self.report["task"]
+    return task if self.run in ("", task) else f"{task} ({self.run})"
+
+  @property
+  def seeds(self) -> str:
+    """In words over how many runs the values are means; "" = one of each."""
+    counts = [len(self.reports)]
+    counts += [len(self.scratch)] if self.scratch else []
+    if max(counts) == 1:
+      return ""
+    told = f"{counts[0]} seeds" if counts[0] > 1 else "1 seed"
+    if counts[1:] and counts[1] != counts[0]:
+      told += f", {counts[1]} without pre-training"
+    return f"mean ± standard deviation of {told}"
+
+  def values(self, metric: str) -> dict[str, str]:
+    """Of the model, without pre-training, untrained and by chance: text."""
+    # A random order scores the same under any name.
+    guess = metric.removeprefix("itc_").removeprefix("itm_")
+    return {
+      "model": _spread(self.reports, "metrics", metric),
+      "scratch": _spread(self.scratch, "metrics", metric),
+      "untrained": _spread(self.reports, "untrained", metric),
+      "chance": _spread(self.reports, "chance", guess),
+    }
+
+
+def _spread(
+  reports: Sequence[Mapping[str, Any]], part: str, metric: str
+) -> str:
+  """Mean and, of several, the sample standard deviation."""
+  values = [held[part][metric] for held in reports if metric in held[part]]
+  if not values:
+    return "-"
+  mean = f"{statistics.mean(values):.1f}"
+  return f"{mean} ± {statistics.stdev(values):.1f}" if values[1:] else mean
+
+
+def closing_table(scored: Sequence[Scored]) -> Table:
+  """Lays evaluations side by side.
 
   Args:
-    reports: of `report.complete` or `report.read_report`.
+    scored: the evaluations; runs without pre-training have a column where
+      there are some.
 
   Returns:
     A table to print with `rich.console.Console().print`.
   """
-  steps = sorted({report["checkpoint_step"] for report in reports})
+  steps = {held["checkpoint_step"] for one in scored for held in one.reports}
   table = Table(
     title="What the model learned (percent)",
-    caption=f"checkpoint step {', '.join(map(str, steps))}",
+    caption=f"checkpoint step {', '.join(map(str, sorted(steps)))}",
   )
+  heads = {"model": "model", "untrained": "untrained", "chance": "chance"}
+  if any(one.scratch for one in scored):
+    heads = {"model": "model", "scratch": "without pre-training"} | heads
   table.add_column("metric")
-  for name in ("model", "untrained", "chance"):
+  for name in heads.values():
     table.add_column(name, justify="right")
-  for report in reports:
-    parts = [report[part] for part in ("metrics", "untrained", "chance")]
+  for one in scored:
+    report = one.report
     samples = ", ".join(
       f"{value:,} {name.replace('_', ' ')}"
       for name, value in report["samples"].items()
       if value and not name.startswith("counterfactual_pairs_")
     )
     table.add_section()
-    table.add_row(f"[bold]{report['task']}[/] ({report['score']})", "", "", "")
-    table.add_row(f"[dim]{samples}[/]", "", "", "")
+    table.add_row(f"[bold]{one.title}[/] ({report['score']})")
+    table.add_row(f"[dim]{samples}[/]")
+    if one.seeds:
+      table.add_row(f"[dim]{one.seeds}[/]")
     rows = ROWS.get(report["task"], {name: name for name in report["metrics"]})
     for metric, label in rows.items():
       if metric in report["metrics"]:
-        # A random order scores the same under any name.
-        guess = metric.removeprefix("itc_").removeprefix("itm_")
-        names = (metric, metric, guess)
-        cells = [
-          f"{part[name]:.1f}" if name in part else "-"
-          for name, part in zip(names, parts)
-        ]
-        table.add_row(label, *cells)
+        values = one.values(metric)
+        table.add_row(label, *(values[name] for name in heads))
   return table
 
 

@@ -10,12 +10,18 @@ from slan_jax.evaluation import case_gallery
 from slan_jax.evaluation.cases import Case, read_cases
 from slan_jax.evaluation.files import write_atomically
 from slan_jax.evaluation.report import SKIPPED, read_report
-from slan_jax.evaluation.table import ROWS, kinds
+from slan_jax.evaluation.table import ROWS, Scored, kinds
 
 METRICS = "metrics.json"
 CURVES = "curves.json"
 _CURVE = 260, 200  # width and height in pixels
 _LINE = "#1c7ed6"
+_COLUMNS = {
+  "model": "model",
+  "scratch": "without pre-training",
+  "untrained": "at the start",
+  "chance": "chance",
+}
 OPEN_ROWS = 20  # a longer table of classes is folded
 _STYLE = """
 body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 1180px; }
@@ -46,38 +52,40 @@ class Entry(NamedTuple):
   """What is told of one task.
 
   Attributes:
-    report: of `report.read_report`.
-    run: name of the run, where it is not that of the task.
-    scratch: the same task learned without pre-training, or None.
-    cases: best and worst ones.
-    curves: precision over recall.
+    scored: its evaluation.
+    cases: best and worst ones, of the first seed.
+    curves: precision over recall, likewise.
   """
 
-  report: Mapping[str, Any]
-  run: str = ""
-  scratch: Mapping[str, Any] | None = None
+  scored: Scored
   cases: Sequence[Case] = ()
   curves: Sequence[Curve] = ()
 
 
 def read_entry(
-  directory: Path, *, run: str = "", scratch: Path | None = None
+  directory: Path,
+  *others: Path,
+  run: str = "",
+  scratch: Sequence[Path] = (),
 ) -> Entry:
   """What lies in a directory of `slan-eval`.
 
   Args:
     directory: holds metrics.json.
+    *others: the same of further seeds.
     run: name of the run.
-    scratch: the same of a run without pre-training; None = there is none.
+    scratch: the same of runs without pre-training.
 
   Raises:
     ValueError: a file is damaged; names it.
     FileNotFoundError: there is no metrics.json.
   """
+  reports, without = (
+    [read_report(place / METRICS) for place in places]
+    for places in ((directory, *others), scratch)
+  )
   return Entry(
-    read_report(directory / METRICS),
-    run,
-    read_report(scratch / METRICS) if scratch else None,
+    Scored(reports, run, without),
     read_cases(directory),
     read_curves(directory),
   )
@@ -137,33 +145,20 @@ def headline(report: Mapping[str, Any]) -> str:
 
 
 def _heads() -> str:
-  names = ("model", "without pre-training", "at the start", "chance")
-  return "".join(f"<th>{name}</th>" for name in names)
+  return "".join(f"<th>{name}</th>" for name in _COLUMNS.values())
 
 
 def _values(entry: Entry, metric: str) -> str:
-  scratch = entry.scratch["metrics"] if entry.scratch else {}
-  report = entry.report
-  parts = (report["metrics"], scratch, report["untrained"], report["chance"])
-  guess = metric.removeprefix("itc_").removeprefix("itm_")
-  names = (metric, metric, metric, guess)
-  cells = [
-    f"{part[name]:.1f}" if name in part else "-"
-    for part, name in zip(parts, names)
-  ]
-  return "".join(f"<td>{cell}</td>" for cell in cells)
-
-
-def _title(entry: Entry) -> str:
-  task = entry.report["task"]
-  return _text(task if entry.run in ("", task) else f"{task} ({entry.run})")
+  cells = entry.scored.values(metric)
+  return "".join(f"<td>{cells[name]}</td>" for name in _COLUMNS)
 
 
 def _summary_row(number: int, entry: Entry) -> str:
-  metric = headline(entry.report)
+  report, title = entry.scored.report, _text(entry.scored.title)
+  metric = headline(report)
   return (
-    f'<tr><td><a href="#task{number}">{_title(entry)}</a></td>'
-    f"<td>{_label(entry.report, metric)}</td>{_values(entry, metric)}</tr>"
+    f'<tr><td><a href="#task{number}">{title}</a></td>'
+    f"<td>{_label(report, metric)}</td>{_values(entry, metric)}</tr>"
   )
 
 
@@ -172,7 +167,7 @@ def _label(report: Mapping[str, Any], metric: str) -> str:
 
 
 def _section(number: int, entry: Entry) -> str:
-  report = entry.report
+  report, seeds = entry.scored.report, entry.scored.seeds
   heading, of_kinds = kinds(report)
   names = [n for n in report["metrics"] if n not in of_kinds]
   listed = ROWS.get(report["task"], {})
@@ -184,10 +179,11 @@ def _section(number: int, entry: Entry) -> str:
     if count and not name.startswith(SKIPPED)
   )
   return (
-    f'<h2 id="task{number}">{_title(entry)}</h2>'
+    f'<h2 id="task{number}">{_text(entry.scored.title)}</h2>'
     f'<p class="protocol">{_text(report["protocol"])}</p>'
     f'<p class="name">{samples}; score: {_text(report["score"])}; step '
-    f"{report['checkpoint_step']}</p>{_skipped(report['samples'])}"
+    f"{report['checkpoint_step']}{seeds and f'; {seeds}'}</p>"
+    f"{_skipped(report['samples'])}"
     f"{_table(entry, '', labels)}"
     f"{_kinds_table(entry, heading, of_kinds)}"
     f"{_folded(f'{len(rest)} further metrics', _table(entry, '', rest))}"

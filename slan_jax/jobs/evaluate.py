@@ -100,7 +100,7 @@ def _from_flags() -> int:
   if found is None:
     found = evaluate(experiment, checkpoints, request, output, mesh)
   if jax.process_index() == 0:
-    Console().print(table.closing_table([found]))
+    Console().print(table.closing_table([table.Scored([found])]))
     print(f"{output / 'metrics.json'}\n{output / PAGE}")
   return 0
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from slan_jax.evaluation.pictures import draw_report
 from slan_jax.evaluation.report import read_report
-from slan_jax.evaluation.table import closing_table
+from slan_jax.evaluation.table import Scored, closing_table
 from slan_jax.jobs import common, workdir
 
 
@@ -35,7 +35,8 @@ def report(directory: Path) -> int:
   # Retrieval before grounding.
   paths = sorted(directory.glob("eval/*/metrics.json"), reverse=True)
   if paths:
-    Console().print(closing_table([read_report(path) for path in paths]))
+    scored = [Scored([read_report(path)]) for path in paths]
+    Console().print(closing_table(scored))
   print(f"pictures: {', '.join(str(path) for path in drawn.values())}")
   return 0
 

@@ -7,7 +7,7 @@ from PIL import ImageColor
 from slan_jax.evaluation import report
 from slan_jax.evaluation.case_gallery import colours
 from slan_jax.evaluation.cases import Case, extremes, read_cases, save_cases
-from slan_jax.evaluation.table import kinds
+from slan_jax.evaluation.table import Scored, kinds
 from slan_jax.evaluation.task_report import (
   Curve,
   Entry,
@@ -87,7 +87,10 @@ def entries():
   ]
   curve = Curve("circle", [0.0, 1.0], [1.0, 0.25])
   scratch = FOUND | {"metrics": {"vqa_accuracy": 33.25}}
-  return [Entry(FOUND, "", scratch, cases, [curve]), Entry(FOUND, "other")]
+  return [
+    Entry(Scored([FOUND], "", [scratch]), cases, [curve]),
+    Entry(Scored([FOUND], "other")),
+  ]
 
 
 def test_the_page_is_valid_and_needs_no_other_file():
@@ -161,7 +164,7 @@ def test_a_browser_draws_pictures_boxes_and_curves():
 def test_many_classes_are_folded():
   metrics = {"ap": 1.0} | {f"ap50_class {n}": float(n) for n in range(1_200)}
   detection = FOUND | {"task": "detection", "metrics": metrics}
-  page = write_page("All", [Entry(detection)])
+  page = write_page("All", [Entry(Scored([detection]))])
   tree = browser.parse(page)
   (folded,) = tree.iter("details")
   assert folded[0].text == "1200 classes"
@@ -188,7 +191,7 @@ def test_the_headline_is_the_first_row_that_was_measured():
 
 def test_a_directory_of_runs_becomes_a_page(tmp_path, capsys):
   with pytest.raises(ValueError, match="score runs first"):
-    task_report.report(tmp_path, tmp_path / "page.html")
+    task_report.report([tmp_path], tmp_path / "page.html")
   for root in ("runs", "scratch"):
     place = tmp_path / root / "vqa" / "eval" / "vqa"
     report.write_report(place / "metrics.json", FOUND)
@@ -197,12 +200,57 @@ def test_a_directory_of_runs_becomes_a_page(tmp_path, capsys):
   assert read_curves(place) == [Curve("ring", [0.0], [1.0])]
   page = tmp_path / "page.html"
   code = task_report.report(
-    tmp_path / "runs", page, scratch=tmp_path / "scratch"
+    [tmp_path / "runs"], page, scratch=[tmp_path / "scratch"]
   )
   assert code == 0 and "VQA accuracy" in capsys.readouterr().out
   assert page.read_text().count("61.2") == 4  # model and scratch, twice
   with pytest.raises(ValueError, match=r"ends in \.html"):
-    task_report.report(tmp_path / "runs", tmp_path / "page.pdf")
+    task_report.report([tmp_path / "runs"], tmp_path / "page.pdf")
   (place / "curves.json").write_text("[1]")
   with pytest.raises(ValueError, match=r"curves\.json is damaged"):
     read_curves(place)
+
+
+def run_tasks(monkeypatch, *arguments) -> int:
+  """Exit code of slan-tasks."""
+  monkeypatch.setattr("sys.argv", ["slan-tasks", *map(str, arguments)])
+  with pytest.raises(SystemExit) as left:
+    task_report.main()
+  return left.value.code
+
+
+def test_seeds_are_summarised(tmp_path, monkeypatch, capsys):
+  def scored(root, value, run="vqa"):
+    place = tmp_path / root / run / "eval" / "vqa"
+    metrics = {"vqa_accuracy": value}
+    report.write_report(place / "metrics.json", FOUND | {"metrics": metrics})
+
+  for seed, value in enumerate((60.0, 62.0, 67.0)):
+    scored(f"seed{seed}", value)
+  for seed, value in enumerate((30.0, 32.0)):
+    scored(f"scratch{seed}", value)
+  scored("seed1", 50.0, "zeroshot")
+  runs = [tmp_path / f"seed{seed}" for seed in range(3)]
+  beside = [tmp_path / f"scratch{seed}" for seed in range(2)]
+  page = tmp_path / "page.html"
+  code = run_tasks(
+    monkeypatch, "--runs", f"{runs[0]},{runs[1]}", "--runs", runs[2],
+    "--scratch", f"{beside[0]},{beside[1]}", "--output", page,
+  )  # fmt: skip
+  printed = capsys.readouterr().out
+  assert code == 0 and "63.0 ± 3.6" in printed and "31.0 ± 1.4" in printed
+  tree = browser.parse(page.read_text())
+  cells = [[cell.text for cell in row] for row in tree.iter("tr")]
+  values = ["63.0 ± 3.6", "31.0 ± 1.4", "12.5 ± 0.0", "30.0 ± 0.0"]
+  assert ["VQA accuracy", *values] in cells
+  assert ["VQA accuracy", "50.0", "-", "12.5", "30.0"] in cells
+  assert "deviation of 3 seeds, 2 without pre-training" in page.read_text()
+  assert [x.text for x in tree.iter("h2")] == ["vqa", "vqa (zeroshot)"]
+
+  for given, message in (
+    (f"{runs[0]},{runs[0]}", "seed0 is named twice"),
+    (f"{runs[0]},{tmp_path / 'none'}", "none: no RUN/eval/TASK/metrics.json"),
+    (",", "expected a directory"),
+  ):
+    assert run_tasks(monkeypatch, "--runs", given, "--output", page) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
