@@ -114,9 +114,8 @@ def test_the_page_is_valid_and_needs_no_other_file():
 
 def test_what_was_left_out_has_a_line_of_its_own():
   skipped = {"corrupt image": 1234, "empty <caption>": 1, "unknown class": 0}
-  page = write_page(
-    "", [Entry(report.with_skipped(FOUND, skipped)), Entry(FOUND)]
-  )
+  reports = report.with_skipped(FOUND, skipped), FOUND
+  page = write_page("", [Entry(Scored([one])) for one in reports])
   told = [x.text for x in browser.parse(page).iter("p") if "left" in x.text]
   assert told == ["left out: 1,234 x corrupt image, 1 x empty <caption>"]
   assert page.count("1,200 questions; score: rank") == 2
