@@ -44,16 +44,32 @@ class WebTable(Source):
     yield from self.table_items()
 
   def table_items(self) -> Iterator[tuple[str, Any]]:
-    """Ranges of lines of the published tables."""
-    listed = False
-    for split, patterns in self.tables.items():
-      for pattern in patterns:
-        for path in sorted(self.root.glob(pattern)):
-          listed = True
-          for item in _ranges(path):
-            yield split, {"file": path.name, **item}
-    if not listed:
+    """Ranges of lines of the published tables, one of each split."""
+    chosen = {split: self._table(split) for split in self.tables}
+    if not any(chosen.values()):
       raise self.nothing_found()
+    for split, path in chosen.items():
+      for item in _ranges(path) if path else ():
+        yield split, {"file": path.name, **item}
+
+  def _table(self, split: str) -> epath.Path | None:
+    """The table of a split; None where there is none.
+
+    Raises:
+      PreparationError: There are several. Rows name pictures and records by
+        their number, and whether whoever fetched the pictures began anew with
+        each table cannot be told.
+    """
+    patterns = self.tables[split]
+    # By name, for two patterns may match one file.
+    found = {p.name: p for pattern in patterns for p in self.root.glob(pattern)}
+    if len(found) > 1:
+      raise PreparationError(
+        f"--source {self.root} holds {', '.join(sorted(found))}, all tables of "
+        f"{split!r}, and a picture is named by its row in the table: keep one, "
+        "or join them in the order in which their pictures are numbered"
+      )
+    return next(iter(found.values()), None)
 
   def nothing_found(self) -> PreparationError:
     """Says what was looked for."""

@@ -142,6 +142,29 @@ def test_sbu(tmp_path, whole):
       read(Sbu, tmp_path)
 
 
+@pytest.mark.parametrize(
+  ("kind", "names"),
+  [
+    (Cc12m, ("cc12m_0.tsv", "cc12m_1.tsv")),
+    (Cc3m, ("Train_GCC-training.tsv", "train.tsv")),
+  ],
+)
+def test_two_tables_of_a_split_are_refused(tmp_path, kind, names):
+  """Both would count their rows from 0, and meet the same pictures."""
+  (tmp_path / "images").mkdir()
+  (tmp_path / "images" / "000000000.jpg").write_bytes(encoded(40, 30))
+  for name in names:
+    (tmp_path / name).write_text(f"text of {name}\thttp://example.com/{name}\n")
+  with pytest.raises(PreparationError, match=f"{names[0]}, {names[1]}.*join"):
+    read(kind, tmp_path)
+  (tmp_path / names[1]).unlink()
+  if kind is Cc3m:  # one table of each split is as it should be
+    (tmp_path / "val.tsv").write_text("a dog\thttp://example.com/0\n")
+  records, _ = read(kind, tmp_path)
+  assert records.pop("train")[0]["captions"] == [f"text of {names[0]}"]
+  assert list(records) == (["val"] if kind is Cc3m else [])
+
+
 @pytest.mark.parametrize("kind", [Sbu, Cc3m, Cc12m])
 def test_a_source_without_anything_known_is_refused(tmp_path, kind):
   with pytest.raises(PreparationError, match="holds neither"):
