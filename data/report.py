@@ -82,7 +82,9 @@ def _count(tally: Tally, reason: str, name: str) -> None:
   entry = tally.setdefault(reason, {"count": 0, "first": []})
   entry["count"] += 1
   if len(entry["first"]) < _NAMES_KEPT:
-    entry["first"].append(name[:200])
+    # A name may be anything, and is shown on terminals.
+    shown = (c if c.isprintable() else "\ufffd" for c in name[:200])
+    entry["first"].append("".join(shown))
 
 
 def write_report(

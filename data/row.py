@@ -1,12 +1,15 @@
 """One entry of an annotation file, before its pictures are opened."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from data.captions import clean_caption
 from data.clip import Clip
 
 Box = tuple[float, ...]  # x1, y1, x2, y2 in pixels
 Problem = tuple[str, str]  # what was left out and why, where it stands
+_TUPLES = ("images", "folders", "captions", "needs", "notes")  # of a Row
 
 
 class PhraseRow(NamedTuple):
@@ -98,5 +101,54 @@ class Row(NamedTuple):
     rest = {
       "clip": clip and Clip(*clip),
       "size": size and (size[0], size[1]),
+      **{key: tuple(values[key]) for key in _TUPLES},
     }
     return cls(**{**values, **rows, **rest})
+
+
+def cleaned(row: Row) -> Row:
+  """A row whose questions and statements can be stored.
+
+  Captions, phrases and labels are cleaned for all sources by `assembly`; these
+  texts go past it.
+
+  Args:
+    row: As it was read.
+
+  Returns:
+    The row; questions and statements of which nothing is left are gone, and
+    its notes tell.
+  """
+  notes = list(row.notes)
+
+  def clean(text: str, what: str) -> str:
+    made, repairs = clean_caption(text)
+    notes.extend(note.replace("caption", what, 1) for note in repairs)
+    return made
+
+  questions, statements = [], []
+  for question in row.questions:
+    answers: Counter[str] = Counter()
+    for answer, count in question.answers.items():
+      answers[clean(answer, "answer")] += count
+    answers.pop("", None)
+    made = QuestionRow(
+      clean(question.id, "id of a question"),
+      clean(question.text, "question"),
+      clean(question.kind, "kind of a question"),
+      dict(answers),
+    )
+    if made.text and bool(answers) == bool(question.answers):
+      questions.append(made)
+    else:
+      notes.append("question: dropped, no text or no answer")
+  for statement in row.statements:
+    text = clean(statement.text, "statement")
+    group = clean(statement.group, "group of statements")
+    if text:
+      statements.append(StatementRow(text, statement.true, group))
+    else:
+      notes.append("statement: dropped, no text")
+  return row._replace(
+    questions=tuple(questions), statements=tuple(statements), notes=tuple(notes)
+  )

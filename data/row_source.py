@@ -16,7 +16,7 @@ from data.parts import (
   statement_fields,
 )
 from data.pictures import usable_picture
-from data.row import Box, Row
+from data.row import Box, Row, cleaned
 from data.source import Example, Skip, Source, check_inside, read_file
 
 _Sized = tuple[bytes, tuple[int, int]]  # an encoded picture, its size
@@ -78,14 +78,14 @@ class RowSource(Source, abc.ABC):
     if "left_out" in item:
       yield Skip(item["left_out"], item["where"])
       return
-    row = Row.thaw(item)
+    row = cleaned(Row.thaw(item))
     try:
       yield self.example(row)
     except Unusable as error:
       yield Skip(str(error), row.name)
 
   def label(self, item: Any) -> str:
-    return item.get("name") or item["where"]
+    return item["where"] if "left_out" in item else item["name"]
 
   def fields(self) -> dict[str, Any]:
     if self._parts is None:

@@ -101,8 +101,13 @@ def write_shard(
         if number in seen:
           report.skip("duplicate id", record["id"])
           continue
+        try:
+          data = serialise(record)
+        except Exception as error:  # of a field that the source has added
+          report.skip(f"reader failed: {type(error).__name__}", record["id"])
+          continue
         seen[number] = None
-        writer.write(serialise(record))
+        writer.write(data)
         report.write(job.split)
         captions += learnable_texts(record)
       advance(1)

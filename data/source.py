@@ -134,6 +134,8 @@ def read_file(root: epath.Path, name: Any, folders: Iterable[str] = ("",)):
   """
   check_inside(name)
   for folder in folders:
+    if folder:  # an annotation may name this one, too
+      check_inside(folder)
     try:
       return (root / folder / name).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

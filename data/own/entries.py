@@ -1,6 +1,5 @@
 """Entries of people's own files: JSON lines, a table, a folder with texts."""
 
-import csv
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from etils import epath
 
 from data.errors import PreparationError
-from data.listing import read_lines
+from data.listing import read_lines, read_table
 from data.row import Problem
 
 Entry = tuple[str, dict[str, Any]]  # where it stands, its fields
@@ -40,13 +39,13 @@ def entries(path: epath.Path, problems: list[Problem]) -> Iterator[Entry]:
 
 
 def _json_lines(path: epath.Path, problems: list[Problem]) -> Iterator[Entry]:
-  for number, line in enumerate(read_lines(path), 1):
+  for number, line in enumerate(read_lines(path, problems), 1):
     if not line.strip():
       continue
     where = f"{path.name}:{number}"
     try:
       entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
       problems.append(("line is not JSON", where))
       continue
     if isinstance(entry, dict):
@@ -57,20 +56,18 @@ def _json_lines(path: epath.Path, problems: list[Problem]) -> Iterator[Entry]:
 
 def _table(path: epath.Path, problems: list[Problem]) -> Iterator[Entry]:
   """One row is one caption; the columns are told by the first line."""
-  lines = read_lines(path)
-  reader = csv.reader(
-    (f"{line}\n" for line in lines), delimiter=_TABLES[path.suffix.lower()]
-  )
-  header = [name.strip().lower() for name in next(reader, [])]
+  rows = read_table(path, problems, _TABLES[path.suffix.lower()])
+  _, names = next(rows, (0, []))
+  header = [name.strip().lower() for name in names]
   if not {"image", "caption"} <= set(header):
     raise PreparationError(
       f"{path}: the first line names the columns {header}; expected image and "
       "caption, and perhaps split"
     )
-  for values in reader:
+  for number, values in rows:
     if not any(value.strip() for value in values):
       continue
-    where = f"{path.name}:{reader.line_num}"
+    where = f"{path.name}:{number}"
     if len(values) != len(header):
       problems.append((f"line has not {len(header)} columns", where))
       continue

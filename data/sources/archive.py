@@ -9,6 +9,7 @@ from data.pictures import MOST_BYTES
 from data.source import Skip, check_inside
 
 _BLOCK = 512
+_CHUNK = 2**20
 
 
 class Sample(NamedTuple):
@@ -64,8 +65,7 @@ def _members(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes] | Skip]:
         if member is None:
           # Also what a damaged header gives: only zeros are a true end.
           file.seek(archive.offset)
-          whole = file.read(_BLOCK) == bytes(_BLOCK)
-          if not whole:
+          if not _ends(file):
             yield Skip("tar cut short", name)
           return
         archive.members = []  # it would remember every one
@@ -75,6 +75,20 @@ def _members(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes] | Skip]:
         return
       if found is not None:
         yield found
+
+
+def _ends(file: IO[bytes]) -> bool:
+  """Whether nothing but zeros follows, a block of them or more.
+
+  One block of zeros may as well be a header that was blanked, or the seam of
+  two archives.
+  """
+  length = 0
+  while chunk := file.read(_CHUNK):
+    length += len(chunk)
+    if chunk.strip(b"\0"):
+      return False
+  return length >= _BLOCK
 
 
 def _read(

@@ -24,6 +24,7 @@ from etils import epath
 
 from data.boxes import fractions
 from data.errors import PreparationError
+from data.listing import is_split
 from data.source import Example, Skip, Source, read_file, stated_size
 
 _KARPATHY = "dataset_coco.json"
@@ -52,8 +53,8 @@ class CocoCaptions(Source):
         yield split, item
 
   def read(self, split: str, item: Any) -> Iterator[Example | Skip]:
-    if "stray" in item:
-      yield Skip("caption without a picture", item["file"])
+    if "left_out" in item:
+      yield Skip(item["left_out"], item["file"])
       return
     image = read_file(self.root, item["file"], item["folders"])
     size = stated_size(item["size"])
@@ -132,7 +133,7 @@ def _official_items(files: _Files) -> Iterator[dict[str, Any]]:
       "objects": objects.get(entry.get("id"), []),
     }
   for row in strays:
-    yield {"stray": True, "file": f"{row}"[:80]}
+    yield {"left_out": "caption without a picture", "file": f"{row}"[:80]}
 
 
 def _karpathy_items(path: epath.Path) -> Iterator[tuple[str, Any]]:
@@ -159,6 +160,9 @@ def _karpathy_items(path: epath.Path) -> Iterator[tuple[str, Any]]:
       ],
       "objects": objects.get(number, []),
     }
+    if not is_split(split):
+      split = "train"
+      item = {"left_out": "split is not a plain word", "file": str(number)}
     rows.append((_KARPATHY_SPLITS.get(split, split), item))
   yield from sorted(rows, key=lambda row: _place(row[0]))
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from etils import epath
 from tokenizers import Tokenizer
 
+from data.captions import clean_caption
 from data.errors import PreparationError
 from data.listing import Listing, in_order, read_json
 from data.row import ObjectRow, Problem, Row
@@ -21,6 +22,7 @@ from data.vocabulary import learned_tokenizer
 CATEGORIES = "categories.json"
 _PROMPT = "detect: "
 _LARGEST = 1e9  # pixels of an object
+_ID = int | str
 
 
 class CocoDetection(RowSource):
@@ -82,14 +84,16 @@ def read_detection(root: epath.Path) -> Listing:
     table = read_json(
       path,
       {
-        "images": ("id", "file_name"),
-        "annotations": ("image_id", "category_id", "bbox"),
-        "categories": ("id", "name"),
+        "images": {"id": _ID, "file_name": str},
+        "annotations": {"image_id": _ID, "category_id": _ID, "bbox": list},
+        "categories": {"id": _ID, "name": str},
       },
+      problems,
     )
-    categories |= {row["id"]: row["name"] for row in table["categories"]}
+    names = {r["id"]: clean_caption(r["name"])[0] for r in table["categories"]}
+    categories |= names
     folders = (tag, f"images/{tag}", "images") if tag else ("images", "")
-    splits[split] = _rows(table, path.name, folders, problems)
+    splits[split] = _rows(table, names, path.name, folders, problems)
   named = [{"id": k, "name": name} for k, name in categories.items()]
   text = json.dumps(named, indent=2) + "\n"
   return Listing(splits, ("object_areas",), problems, {CATEGORIES: text})
@@ -97,11 +101,11 @@ def read_detection(root: epath.Path) -> Listing:
 
 def _rows(
   table: dict[str, Any],
+  names: dict[int | str, str],
   file: str,
   folders: tuple[str, ...],
   problems: list[Problem],
 ) -> list[Row]:
-  names = {row["id"]: row["name"] for row in table["categories"]}
   objects: dict[Any, list[ObjectRow]] = {}
   notes: dict[Any, list[str]] = {}
   for row in table["images"]:
@@ -137,7 +141,7 @@ def _object(label: str, row: dict[str, Any]) -> ObjectRow | str:
   """An object, or the reason why its box [x, y, w, h] is none."""
   try:
     x, y, w, h = map(float, row["bbox"])
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     return "box: dropped, not four numbers"
   crowd, area = bool(row.get("iscrowd")), row.get("area")
   known = isinstance(area, (int, float)) and 0 < area < _LARGEST

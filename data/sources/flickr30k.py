@@ -5,8 +5,15 @@ dataset_flickr30k.json   flickr30k-images/*.jpg
 
 from etils import epath
 
-from data.listing import Listing, first_file, in_order, plain, read_json
-from data.row import Row
+from data.listing import (
+  Listing,
+  first_file,
+  in_order,
+  is_split,
+  plain,
+  read_json,
+)
+from data.row import Problem, Row
 from data.row_source import RowSource
 
 _FILE = "dataset_flickr30k.json"
@@ -32,10 +39,19 @@ def read_flickr30k(root: epath.Path) -> Listing:
     PreparationError: The list is missing or has another format.
   """
   path = first_file(root, [_FILE, f"annotations/{_FILE}"], "Karpathy's list")
-  table = read_json(path, {"images": ("filename", "split", "sentences")})
+  problems: list[Problem] = []
+  kinds = {"filename": str, "split": str, "sentences": list}
+  table = read_json(path, {"images": kinds}, problems)
   splits: dict[str, list[Row]] = {}
   for entry in table["images"]:
-    captions = [plain(sentence.get("raw")) for sentence in entry["sentences"]]
+    if not is_split(entry["split"]):
+      problems.append(("split is not a plain word", entry["filename"]))
+      continue
+    captions = [
+      plain(sentence.get("raw"))
+      for sentence in entry["sentences"]
+      if isinstance(sentence, dict)
+    ]
     row = Row(
       name=entry["filename"].removesuffix(".jpg"),
       images=(entry["filename"],),
@@ -43,4 +59,5 @@ def read_flickr30k(root: epath.Path) -> Listing:
       captions=tuple(captions),
     )
     splits.setdefault(entry["split"], []).append(row)
-  return Listing({split: splits[split] for split in in_order(splits)})
+  ordered = {split: splits[split] for split in in_order(splits)}
+  return Listing(ordered, problems=problems)

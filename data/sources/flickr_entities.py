@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 
 from etils import epath
 
-from data.errors import PreparationError
+from data.errors import PreparationError, Unusable
 from data.listing import Listing, read_lines
 from data.row import Box, PhraseRow, Problem, Row
 from data.row_source import RowSource
+from data.source import check_inside, stated_size
 
 _LISTS = ("train", "val", "test")
 # [/EN#chain/type/type some words]
@@ -68,18 +69,22 @@ def _rows(
   root: epath.Path, path: epath.Path, problems: list[Problem]
 ) -> list[Row]:
   rows = []
-  for name in (line.strip() for line in read_lines(path)):
+  for name in (line.strip() for line in read_lines(path, problems)):
     if not name:
       continue
     try:
+      check_inside(name)
       lines = read_lines(root / "Sentences" / f"{name}.txt")
+    except Unusable as error:
+      problems.append((str(error), name))
+      continue
     except PreparationError:
-      problems.append(("sentences missing", name))
+      problems.append(("sentences missing or not UTF-8", name))
       continue
     notes = ()
     try:
       size, boxes = read_boxes(root / "Annotations" / f"{name}.xml")
-    except (OSError, ValueError, ElementTree.ParseError):
+    except (OSError, ValueError, LookupError, ElementTree.ParseError):
       size, boxes = None, {}
       notes = ("annotations missing or broken: no boxes",)
     parsed = [parse_sentence(line) for line in lines if line.strip()]
@@ -146,7 +151,8 @@ def read_boxes(
     are a scene or have no box are not there.
 
   Raises:
-    OSError, ValueError, ElementTree.ParseError: It is not such a file.
+    OSError, ValueError, LookupError, ElementTree.ParseError: It is not such a
+      file, or of an encoding that is not known.
   """
   root = ElementTree.fromstring(path.read_bytes())
   boxes: dict[str, list[Box]] = {}
@@ -166,5 +172,5 @@ def read_boxes(
   size = root.find("size")
   if size is None:
     return None, boxes
-  width, height = (int(size.findtext(key, "0")) for key in ("width", "height"))
-  return (width, height), boxes
+  sides = (size.findtext(key) for key in ("width", "height"))
+  return stated_size(sides), boxes

@@ -7,6 +7,7 @@
 below the source directory or below train/, val/ or validation/, test/ in it.
 """
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -91,7 +92,12 @@ def _read_folder(folder: epath.Path) -> Iterator[Sample]:
     stem, _, ending = path.name.partition(".")
     names.setdefault(stem, {})[ending.lower()] = path
   for key, paths in names.items():
-    yield Sample(key, {end: path.read_bytes() for end, path in paths.items()})
+    files = {}
+    for ending, path in paths.items():
+      # A folder among the files, or a file that cannot be read, is none.
+      with contextlib.suppress(OSError):
+        files[ending] = path.read_bytes()
+    yield Sample(key, files)
 
 
 def sample_example(start: str, sample: Sample) -> Example | Skip:
@@ -162,7 +168,7 @@ def _rows(
 ) -> Iterator[tuple[int, dict[str, Any]] | Skip]:
   try:
     table = pq.ParquetFile(file)
-    groups = table.num_row_groups
+    groups, told = table.num_row_groups, table.metadata.num_rows
     present = [c for c in columns if c in table.schema_arrow.names]
   except Exception:  # pyarrow raises many kinds on damaged files
     yield Skip("parquet unreadable", name)
@@ -177,3 +183,6 @@ def _rows(
           number += 1
     except Exception:
       yield Skip("parquet cut short", f"{name}, row {number}")
+      told = number  # it was said
+  if number < told:  # of a footer that has lost some of its groups
+    yield Skip("parquet cut short", f"{name}, row {number}")

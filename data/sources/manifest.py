@@ -17,7 +17,7 @@ from typing import Any, Self
 from etils import epath
 
 from data.errors import PreparationError, Unusable
-from data.listing import Listing, in_order
+from data.listing import Listing, in_order, is_split
 from data.own.box import FRACTIONS, REVERSED
 from data.own.entries import ENDINGS, entries
 from data.own.entry import BrokenEntry, EntryReader
@@ -135,14 +135,16 @@ def _fraction(text: str) -> float:
 
 def _split(entry: dict[str, Any], usual: str) -> str:
   given = entry.get("split") or usual
-  if not isinstance(given, str) or not given.isidentifier():
+  if not is_split(given):
     raise BrokenEntry("split is not a plain word")
   return given
 
 
 def _draw(name: str) -> float:
   """A number in [0, 1) that depends on the name alone."""
-  digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
+  digest = hashlib.blake2b(
+    name.encode("utf-8", "surrogatepass"), digest_size=4
+  ).digest()
   return int.from_bytes(digest, "little") / _HASHES
 
 

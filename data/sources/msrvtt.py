@@ -5,14 +5,13 @@ MSRVTT_train.9k.csv (if there is one)         video0.mp4 ...
 """
 
 import argparse
-import csv
 from typing import Self
 
 from etils import epath
 
 from data.clip import CHOICES, Clip
 from data.errors import PreparationError
-from data.listing import Listing, first_file, plain, read_json, read_lines
+from data.listing import Listing, first_file, plain, read_json, read_table
 from data.row import Problem, Row
 from data.row_source import RowSource
 from data.source import at_least
@@ -67,11 +66,15 @@ def read_msrvtt(root: epath.Path, clip: Clip) -> Listing:
     PreparationError: A file is missing or has another format.
   """
   places = [root, root / "annotations"]
+  problems: list[Problem] = []
   table = read_json(
     first_file(root, [_DATA, f"annotations/{_DATA}"], "sentences of MSR-VTT"),
-    {"videos": ("video_id",), "sentences": ("video_id", "caption")},
+    {
+      "videos": {"video_id": str},
+      "sentences": {"video_id": str, "caption": str},
+    },
+    problems,
   )
-  problems: list[Problem] = []
   test = _column(
     first_file(root, [_TEST, f"annotations/{_TEST}"], "list of 1k-A"),
     ("video_id", "sentence"),
@@ -113,17 +116,19 @@ def _column(
   path: epath.Path, names: tuple[str, ...], problems: list[Problem]
 ) -> list[list[str]]:
   """The named columns of a table; lines that lack one are left out."""
-  reader = csv.DictReader(read_lines(path))
-  missing = set(names) - set(reader.fieldnames or ())
+  table = read_table(path, problems)
+  _, header = next(table, (0, []))
+  missing = set(names) - set(header)
   if missing:
     raise PreparationError(
-      f"{path}: no column {', '.join(sorted(missing))}; it has "
-      f"{reader.fieldnames}"
+      f"{path}: no column {', '.join(sorted(missing))}; it has {header}"
     )
+  places = [header.index(name) for name in names]
   rows = []
-  for row in reader:
-    if all(row[name] for name in names):
-      rows.append([row[name] for name in names])
-    else:
-      problems.append(("incomplete line", f"{path.name}:{reader.line_num}"))
+  for number, values in table:
+    found = [values[place] for place in places if place < len(values)]
+    if len(found) == len(names) and all(found):
+      rows.append(found)
+    elif any(value.strip() for value in values):
+      problems.append(("incomplete line", f"{path.name}:{number}"))
   return rows

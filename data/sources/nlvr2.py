@@ -61,7 +61,7 @@ def _rows(
   path: epath.Path, official: str, problems: list[Problem]
 ) -> list[Row]:
   rows = []
-  for number, line in enumerate(read_lines(path), 1):
+  for number, line in enumerate(read_lines(path, problems), 1):
     if not line.strip():
       continue
     where = f"{path.name}:{number}"
@@ -70,7 +70,10 @@ def _rows(
       name, text = entry["identifier"], plain(entry["sentence"])
       label = _LABELS[entry["label"]]
       _, group, pair, sentence = name.rsplit("-", 3)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (
+      *(ValueError, KeyError, TypeError),
+      *(AttributeError, RecursionError),
+    ):
       problems.append(("line is not an example of NLVR2", where))
       continue
     if not text:

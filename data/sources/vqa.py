@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from etils import epath
 
+from data.captions import clean_caption
 from data.errors import PreparationError
 from data.listing import Listing, plain, read_json
 from data.row import Problem, QuestionRow, Row
@@ -86,10 +87,9 @@ def read_vqa(root: epath.Path, *, answer_count: int = 9) -> Listing:
   splits, files = {}, {}
   for split in [s for s in _SPLITS.values() if s in found]:
     path, tag = found[split]
-    table = read_json(
-      path, {"questions": ("question_id", "image_id", "question")}
-    )
-    answers = _answers(path, tag, split)
+    kinds = {"question_id": int | str, "image_id": int, "question": str}
+    table = read_json(path, {"questions": kinds}, problems)
+    answers = _answers(path, tag, split, problems)
     if split == "train":
       files[ANSWERS] = _list_text(answers, answer_count)
     # test-dev is a part of the pictures of test.
@@ -100,7 +100,7 @@ def read_vqa(root: epath.Path, *, answer_count: int = 9) -> Listing:
 
 
 def _answers(
-  path: epath.Path, tag: str, split: str
+  path: epath.Path, tag: str, split: str, problems: list[Problem]
 ) -> dict[int, dict[str, Any]]:
   """Annotations by question; none for a test split, whose are secret."""
   file = path.with_name(f"v2_mscoco_{tag}_annotations.json")
@@ -111,14 +111,15 @@ def _answers(
       f"{file} is missing: {split} without answers cannot be used; add it, or "
       f"remove {path.name}"
     )
-  keys = ("question_id", "answers")
-  table = read_json(file, {"annotations": keys})
+  kinds = {"question_id": int | str, "answers": list}
+  table = read_json(file, {"annotations": kinds}, problems)
   return {row["question_id"]: row for row in table["annotations"]}
 
 
 def _list_text(answers: dict[int, dict[str, Any]], least: int) -> str:
   counts = Counter(
-    plain(row.get("multiple_choice_answer")) for row in answers.values()
+    clean_caption(row.get("multiple_choice_answer"))[0]
+    for row in answers.values()
   )
   counts.pop("", None)
   kept = [a for a, n in counts.items() if n >= least]
@@ -138,7 +139,11 @@ def _rows(
   for row in table["questions"]:
     number = row["question_id"]
     text, answered = plain(row["question"]), answers.get(number, {})
-    given = [plain(a.get("answer")) for a in answered.get("answers", [])]
+    given = [
+      plain(answer.get("answer"))
+      for answer in answered.get("answers", [])
+      if isinstance(answer, dict)
+    ]
     if not text:
       problems.append(("question without text", str(number)))
       continue

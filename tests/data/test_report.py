@@ -34,6 +34,12 @@ def test_lines_say_what_happened():
   ]
 
 
+def test_names_can_be_printed():
+  made = report.Report()
+  made.skip("image missing", "a\ud800\x1b[31m é.jpg")
+  assert made.skipped["image missing"]["first"] == ["a\ufffd\ufffd[31m é.jpg"]
+
+
 def test_a_sum_of_reports_balances():
   made, more = report.Report(), report.Report()
   made.write("train")

@@ -6,8 +6,10 @@ from etils import epath
 
 from data import packing, shard
 from data.errors import PreparationError, Unusable
+from data.parts import part_features, statement_fields
 from data.plan import Plan
 from data.report import Report
+from data.row import StatementRow
 from data.source import (
   Example,
   Skip,
@@ -211,3 +213,25 @@ def test_numbers_of_annotations_and_options():
 def test_hashes_of_names_are_stable():
   assert shard.name_hash("a") == shard.name_hash("a") != shard.name_hash("b")
   assert Report().balances()
+
+
+def test_a_field_that_cannot_be_stored_costs_its_record(tmp_path):
+  class Odd(Listed):
+    def fields(self):
+      return part_features(["statements"])
+
+    def read(self, split, item):
+      for found in super().read(split, item):
+        said = [StatementRow(item[0], True, "g")]
+        yield found._replace(extra=statement_fields(said))
+
+  rows = [("train", ["a"]), ("train", ["b\ud800"]), ("train", ["c"])]
+  made = Plan(Odd(rows), name="made", folder=epath.Path(tmp_path), settings={})
+  with made:
+    (job,) = made.jobs()
+    shard.write_shard(job)
+  note = shard.read_note(job)
+  assert note.length == 2 and note.report.balances()
+  assert note.report.skipped == {
+    "reader failed: UnicodeEncodeError": {"count": 1, "first": ["b"]}
+  }

@@ -25,6 +25,18 @@ def test_json_lines_name_the_broken_ones(tmp_path):
   ]
 
 
+def test_one_bad_line_costs_itself_alone(tmp_path):
+  (tmp_path / "x.jsonl").write_bytes(
+    b'{"image": "caf\xe9"}\n{"image": "a"}\n' + b"[" * 100_000
+  )
+  found, problems = read(tmp_path / "x.jsonl")
+  assert found == [("x.jsonl:2", {"image": "a"})]
+  assert problems == [
+    ("line is not UTF-8", "x.jsonl:1"),
+    ("line is not JSON", "x.jsonl:3"),
+  ]
+
+
 def test_a_table_has_a_head_line(tmp_path):
   text = 'caption,image,note\r\n"a dog, two\r\ncats",a.jpg,x\r\n\r\na,b.jpg\r\n'
   found, problems = read(tmp_path / "x.csv", text)

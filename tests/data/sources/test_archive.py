@@ -1,6 +1,7 @@
 import io
 import tarfile
 
+import pyarrow.parquet as pq
 import pytest
 
 from data.source import Skip
@@ -43,8 +44,10 @@ def block(number):
     (WHOLE[: block(3) + 100], 1),  # within a header
     (WHOLE[: block(3) + 700], 1),  # within a file
     (WHOLE[: block(3)] + b"x" * 512 + WHOLE[block(3) + 512 :], 1),
+    (WHOLE[: block(3)] + bytes(512) + WHOLE[block(3) + 512 :], 1),
+    (WHOLE + WHOLE, 1),
   ],
-  ids=["between", "header", "file", "damaged"],
+  ids=["between", "header", "file", "damaged", "blanked", "joined"],
 )
 def test_a_cut_is_one_loss_that_is_told(data, whole):
   samples, skips = read(data)
@@ -120,6 +123,16 @@ def test_damage_costs_the_rest_of_a_row_group():
   assert skips == [Skip("parquet cut short", "0.parquet, row 2")]
   keys = [row.name for row in found if row not in skips]
   assert keys == [f"t/{n:09d}" for n in (0, 1, 4, 5)]
+
+
+def test_a_footer_that_has_lost_groups_is_a_cut(monkeypatch):
+  class Short(pq.ParquetFile):
+    num_row_groups = 1
+
+  monkeypatch.setattr(pq, "ParquetFile", Short)
+  found, skips = table(parquet_bytes(make_rows(6), group=2))
+  assert skips == [Skip("parquet cut short", "0.parquet, row 2")]
+  assert len(found) == 3
 
 
 def test_rows_without_a_picture():

@@ -144,6 +144,29 @@ def test_karpathys_list_decides_the_splits(tmp_path):
   assert records(tmp_path, "test")[0]["501"]["captions"] == ["picture 1."]
 
 
+def test_a_list_of_splits_leads_nowhere_else(tmp_path):
+  root = tmp_path / "in"
+  (root / "val2014").mkdir(parents=True)
+  (tmp_path / "out").mkdir()
+  for place in (root / "val2014", tmp_path / "out"):
+    (place / "a.jpg").write_bytes(GOOD)
+  row = {"filename": "a.jpg", "sentences": [{"raw": "a dog"}]}
+  rows = [("val2014", "val"), ("../out", "val"), ("val2014", "../../out")]
+  images = [
+    {**row, "filepath": folder, "split": split, "cocoid": number}
+    for number, (folder, split) in enumerate(rows)
+  ]
+  (root / "dataset_coco.json").write_text(json.dumps({"images": images}))
+  made, report = read_source(CocoCaptions(epath.Path(root)))
+  assert {s: [r["id"] for r in rows] for s, rows in made.items()} == {
+    "val": ["0"]
+  }
+  assert counts(report) == {
+    "split is not a plain word": 1,
+    "path leaves the source": 1,
+  }
+
+
 def test_a_broken_row_costs_itself_alone(tmp_path):
   write_source(tmp_path, {"a.jpg": GOOD}, {"a.jpg": ["x"]})
   path = tmp_path / "captions.json"

@@ -86,6 +86,18 @@ def test_broken_rows_are_left_out_and_named(tmp_path):
   )
 
 
+def test_rows_of_another_type_cost_themselves_alone(tmp_path):
+  rows = [box(5, 1, [0, 0, 5, 10**400], number=1), box(6, 1, [0, 0, 20, 15])]
+  rows += [{**rows[1], "bbox": None}, {**rows[1], "image_id": [5]}, "row"]
+  source = write(tmp_path, rows)
+  records, lost = read(source)
+  assert len(records["val"]["6"]["objects"]["label"]) == 1
+  assert len(records["val"]["5"]["objects"]["label"]) == 0
+  assert [where for _, where in lost] == [
+    f"instances_val2017.json: annotations {number}" for number in (2, 3, 4)
+  ]
+
+
 def test_other_files_are_refused(tmp_path):
   with pytest.raises(PreparationError, match=r"no instances\*\.json"):
     CocoDetection(epath.Path(tmp_path)).listing()

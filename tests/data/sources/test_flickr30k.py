@@ -35,6 +35,30 @@ def test_karpathys_list(tmp_path):
   assert lost == [("image missing", "4")]
 
 
+def test_a_broken_entry_costs_itself_alone(tmp_path):
+  rows = [entry(number, "train") for number in range(5)]
+  rows[1]["split"] = "../../out"
+  rows[2]["filename"] = ["2.jpg"]
+  rows[3]["sentences"] = [7]
+  del rows[4]["sentences"]
+  dump(tmp_path / "dataset_flickr30k.json", {"images": [*rows, None]})
+  put(tmp_path / "images" / "0.jpg", encoded(40, 30))
+  put(tmp_path / "images" / "3.jpg", encoded(40, 30))
+  records, lost = read(Flickr30k(epath.Path(tmp_path)))
+  assert {s: [*r] for s, r in records.items()} == {"train": ["0"]}
+  reasons = [
+    reason.replace("entry of 'images' lacks", "-") for reason, _ in lost
+  ]
+  assert reasons == [
+    "- filename (text)",
+    "- sentences (list)",
+    "- filename (text), split (text), sentences (list)",
+    "split is not a plain word",
+    "no captions",
+  ]
+  assert lost[0][1] == "dataset_flickr30k.json: images 2"
+
+
 def test_another_format_is_refused(tmp_path):
   source = Flickr30k(epath.Path(tmp_path))
   with pytest.raises(PreparationError, match=r"dataset_flickr30k\.json"):

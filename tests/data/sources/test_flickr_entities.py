@@ -80,12 +80,41 @@ def test_missing_files_cost_no_more_than_they_hold(tmp_path):
   (tmp_path / "Sentences" / "8.txt").unlink()
   (tmp_path / "Annotations" / "9.xml").write_text("<annotation>")
   records, lost = read(source)
-  assert lost == [("sentences missing", "8")]
+  assert lost == [("sentences missing or not UTF-8", "8")]
   assert list(records["train"]) == ["7", "9"]
   assert len(records["train"]["9"]["phrases"]["text"]) == 6
   assert len(records["train"]["9"]["phrase_boxes"]["box"]) == 0
   (row,) = [row for row in source.listing().splits["train"] if row.name == "9"]
   assert row.notes == ("annotations missing or broken: no boxes",)
+
+
+@pytest.mark.parametrize(
+  ("old", "new"),
+  [
+    ("<annotation>", '<?xml version="1.0" encoding="x-none"?><annotation>'),
+    ("<xmin>1<", "<xmin>one<"),
+  ],
+)
+def test_an_odd_xml_costs_the_boxes(tmp_path, old, new):
+  source = write(tmp_path)
+  path = tmp_path / "Annotations" / "7.xml"
+  path.write_text(path.read_text().replace(old, new, 1))
+  records, lost = read(source)
+  assert lost == [] and len(records["test"]["7"]["captions"]) == 3
+  assert len(records["test"]["7"]["phrase_boxes"]["box"]) == 0
+
+
+def test_an_id_that_climbs_is_never_opened(tmp_path):
+  source = write(tmp_path / "in", ("7",))
+  put(tmp_path / "secret.txt", b"a secret")
+  with (tmp_path / "in" / "test.txt").open("ab") as file:
+    file.write(b"../../secret\n\xff\n")
+  records, lost = read(source)
+  assert list(records["test"]) == ["7"]
+  assert lost == [
+    ("line is not UTF-8", "test.txt:3"),
+    ("path leaves the source", "../../secret"),
+  ]
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -81,13 +81,17 @@ def test_splits_by_entry_by_file_and_by_share(tmp_path):
     *[{"image": f"{n}.jpg", "caption": "a dog"} for n in range(200)],
     {"image": "t.jpg", "caption": "a dog", "split": "test"},
     {"image": "u.jpg", "caption": "a dog", "split": "../x"},
+    {"image": "v.jpg", "caption": "a dog", "split": "é" * 300},
+    {"image": "w\ud800.jpg", "caption": "a dog", "split": "val"},
   )
   made = listing(path, val_fraction=0.25)
   sizes = {split: len(rows) for split, rows in made.splits.items()}
   assert list(sizes) == ["train", "val", "test"] and sizes["test"] == 1
-  assert sizes["train"] + sizes["val"] == 200 and 30 < sizes["val"] < 70
-  assert made.problems == [("split is not a plain word", "my.jsonl:202")]
-  held_out = {row.name for row in made.splits["val"]}
+  assert sizes["train"] + sizes["val"] == 201 and 30 < sizes["val"] < 70
+  assert made.problems == [
+    ("split is not a plain word", f"my.jsonl:{line}") for line in (202, 203)
+  ]
+  held_out = {row.name for row in made.splits["val"]} - {"w\ud800.jpg"}
   more = write(
     tmp_path / "my.jsonl",
     *[{"image": f"{n}.jpg", "caption": "a dog"} for n in range(300)],

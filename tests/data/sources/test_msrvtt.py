@@ -61,6 +61,26 @@ def test_the_list_of_9k_decides_where_there_is_one(tmp_path):
   assert [row.name for row in source.listing().splits["train"]] == ["video2"]
 
 
+def test_broken_lines_cost_themselves_alone(tmp_path):
+  source = write(tmp_path)
+  path = tmp_path / "MSRVTT_JSFUSION_test.csv"
+  line = b"ret0,msr1,video1,a clip\n"
+  path.write_bytes(
+    b"key,vid_key,video_id,sentence\nret1\nret2,m,v\xff,a\n"
+    + line
+    + b'ret3,m,v,"'
+    + b"x" * 140_000
+    + b"\n"
+  )
+  listing = source.listing()
+  assert [row.name for row in listing.splits["test"]] == ["video1"]
+  assert listing.problems == [
+    ("line is not UTF-8", f"{path.name}:3"),
+    ("incomplete line", f"{path.name}:2"),
+    ("line is not a row of a table", f"{path.name}:5"),
+  ]
+
+
 def test_missing_files_are_named(tmp_path):
   source = write(tmp_path, 2)
   table = tmp_path / "MSRVTT_JSFUSION_test.csv"

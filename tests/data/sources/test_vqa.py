@@ -112,6 +112,30 @@ def test_broken_questions_are_left_out_and_named(tmp_path):
   assert records["train"]["train-5"]["questions"]["id"] == ["4"]
 
 
+def test_broken_rows_cost_themselves_alone(tmp_path):
+  rows = [question(1, 5), question(2, 6), question(3, 7), question(4, 8)]
+  given = [answered(n, n + 4, ["yes"] * 10) for n in (1, 2, 3, 4)]
+  rows[1]["image_id"] = "six"
+  given[2]["answers"] = "yes"
+  given[3]["answers"][0] = None
+  given[3]["multiple_choice_answer"] = "yes\ud800"
+  source = write(tmp_path, rows[:1], given)
+  path = tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json"
+  dump(path, {"questions": [*rows, 3]})
+  put(tmp_path / "train2014" / f"COCO_train2014_{8:012d}.jpg", encoded(40, 30))
+  source.answer_count = 3
+  records, lost = read(source)
+  assert list(records["train"]) == ["train-5", "train-8"]
+  assert records["train"]["train-8"]["answers"]["count"].tolist() == [9]
+  assert [where for _, where in lost] == [
+    f"{path.name}: questions 1",
+    f"{path.name}: questions 4",
+    "v2_mscoco_train2014_annotations.json: annotations 2",
+    "3",
+  ]
+  assert json.loads(source.texts()["answers.json"]) == ["yes"]
+
+
 def test_missing_files_are_named(tmp_path):
   with pytest.raises(PreparationError, match="holds no questions"):
     Vqa(epath.Path(tmp_path)).listing()

@@ -37,6 +37,14 @@ def test_every_layout_of_img2dataset_gives_the_same(tmp_path, write):
   assert report.skipped["not downloaded"]["first"] == ["train/00000/000000001"]
 
 
+def test_a_folder_among_the_files_costs_its_own_sample(tmp_path):
+  write_files(tmp_path, "00000", make_rows(3))
+  (tmp_path / "00000" / "000000001.jpg").unlink()
+  (tmp_path / "00000" / "000000001.jpg").mkdir()
+  records, report = read(Cc12m, tmp_path)
+  assert len(records["train"]) == 2 and counts(report) == {"image missing": 1}
+
+
 def test_folders_are_splits(tmp_path):
   write_webdataset(tmp_path / "train", "00000", make_rows(2))
   write_webdataset(tmp_path / "validation", "00000", make_rows(1))
