@@ -23,13 +23,14 @@ def write_source(
   *,
   tag: str = "",
   size: tuple[int, int] = (40, 30),
+  first: int = 100,
 ) -> None:
-  """Writes captions, boxes and pictures; ids are 100, 101, ..."""
+  """Writes captions, boxes and pictures; ids count on from the first."""
   ending = f"_{tag}.json" if tag else ".json"
   folder = directory / (tag or "images")
   folder.mkdir(parents=True, exist_ok=True)
   names = sorted({*images, *captions})
-  numbers = {name: 100 + place for place, name in enumerate(names)}
+  numbers = {name: first + place for place, name in enumerate(names)}
   for name, data in images.items():
     (folder / name).write_bytes(data)
   table = {

@@ -8,6 +8,7 @@ from data.errors import PreparationError
 from data.sources.visual_genome import VisualGenome
 from tests.data.coco_source import encoded
 from tests.data.reading import counts, read_source
+from tests.data.sources.reading import dump, put
 
 
 def region(number, phrase, box, picture=1):
@@ -23,8 +24,8 @@ def region(number, phrase, box, picture=1):
   }
 
 
-@pytest.fixture
-def root(tmp_path):
+def write(folder):
+  """Five pictures with regions, two of them COCO's."""
   pictures = [
     {
       "image_id": number,
@@ -57,14 +58,17 @@ def root(tmp_path):
     {"id": 4, "regions": []},
     {"id": 5, "regions": [region(50, "unlisted", [0, 0, 1, 1], 5)]},
   ]
-  (tmp_path / "image_data.json").write_text(json.dumps(pictures))
-  (tmp_path / "region_descriptions.json").write_text(json.dumps(regions))
-  for folder, numbers in (("VG_100K", (2, 3, 4, 5)), ("VG_100K_2", (1,))):
-    (tmp_path / folder).mkdir()
+  dump(folder / "image_data.json", pictures)
+  dump(folder / "region_descriptions.json", regions)
+  for place, numbers in (("VG_100K", (2, 3, 4, 5)), ("VG_100K_2", (1,))):
     for number in numbers:
-      path = tmp_path / folder / f"{number}.jpg"
-      path.write_bytes(encoded(40, 30, number))
-  return epath.Path(tmp_path)
+      put(folder / place / f"{number}.jpg", encoded(40, 30, number))
+  return epath.Path(folder)
+
+
+@pytest.fixture
+def root(tmp_path):
+  return write(tmp_path)
 
 
 def test_regions_become_captions_with_boxes(root):
