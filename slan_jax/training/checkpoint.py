@@ -7,6 +7,7 @@ devices before writing. What does not give its checksum back is not trusted.
 `scores.json` beside the steps tells which one is the best.
 """
 
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,7 +103,8 @@ class Checkpoints:
   def restore_newest(self, like: TrainState) -> tuple[TrainState, dict] | None:
     """Reads the newest checkpoint that is whole.
 
-    A broken one is reported, renamed to `<step>.corrupt` and passed over.
+    A broken one is reported, renamed to `<step>.corrupt` (or `.corrupt.1`, ...
+    where that is taken) and passed over.
 
     Args:
       like: shapes, dtypes and shardings of the state (`abstract_state`).
@@ -251,6 +253,12 @@ class Checkpoints:
     self._scores.drop([step])
     if jax.process_index() == 0:
       source = self.directory / str(step)
-      source.rename(self.directory / f"{step}.corrupt")
+      source.rename(self._free_name(f"{step}.corrupt"))
     multihost_utils.sync_global_devices("set aside a broken checkpoint")
     self._manager.reload()
+
+  def _free_name(self, name: str) -> epath.Path:
+    """A path that is not there: the same step may break again."""
+    names = (f"{name}.{number}" for number in itertools.count(1))
+    paths = (self.directory / each for each in itertools.chain([name], names))
+    return next(path for path in paths if not path.exists())

@@ -146,6 +146,23 @@ def test_broken_newest_gives_way_loudly(tmp_path, toy, states, caplog, how):
   assert_trees_equal(Checkpoints(tmp_path).restore_newest(toy[1])[0], states[4])
 
 
+def test_a_step_may_break_again(tmp_path, toy, states):
+  """What was set aside stays, and the run starts all the same."""
+  save(tmp_path, [states[2], states[4]], keep=3)
+  for times in range(3):
+    spoil(tmp_path / "4", "truncated")
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    assert checkpoints.restore_newest(toy[1])[1] == {"position": 2}
+    checkpoints.save(states[4], {"position": 4})
+    checkpoints.close()
+    aside = {path.name for path in tmp_path.glob("*.corrupt*")}
+    names = ["4.corrupt", "4.corrupt.1", "4.corrupt.2"]
+    assert aside == {*names[: times + 1]}
+  last = Checkpoints(tmp_path, keep=3)
+  assert last.steps() == [2, 4]
+  assert last.restore_newest(toy[1])[1] == {"position": 4}
+
+
 def test_half_written_newest_is_invisible(tmp_path, toy, states):
   save(tmp_path, [states[2], states[4]], keep=3)
   (tmp_path / "4").rename(tmp_path / "4.orbax-checkpoint-tmp-17")
