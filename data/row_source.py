@@ -2,6 +2,8 @@
 
 import abc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from data.parts import (
   statement_fields,
 )
 from data.pictures import usable_picture
+from data.report import is_local
 from data.row import Box, Row, cleaned
 from data.source import Example, Skip, Source, check_inside, read_file
 
@@ -147,7 +150,17 @@ class RowSource(Source, abc.ABC):
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
       raise Unusable("video missing")
-    return read_frames(os.fspath(path), row.clip)
+    if is_local(path):
+      return read_frames(os.fspath(path), row.clip)
+    # Readers of videos know files only. The name stays: frames are drawn by it.
+    with tempfile.TemporaryDirectory() as place:
+      copy = os.path.join(place, os.path.basename(name))
+      try:
+        with path.open("rb") as source, open(copy, "wb") as file:
+          shutil.copyfileobj(source, file)
+      except OSError as error:
+        raise Unusable("video unreadable") from error
+      return read_frames(copy, row.clip)
 
   def _extra(self, row: Row, more: list[_Sized]) -> dict[str, Any]:
     parts = self._parts or ()

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from slan_jax import __version__
 from slan_jax.interop import convert, load
@@ -172,7 +173,7 @@ def load_export(path: str | Path, template: Any) -> Any:
   """JAX parameters of an export, also of one that torch has written since.
 
   Args:
-    path: directory, or its model.safetensors.
+    path: directory, or its model.safetensors; also in a bucket.
     template: of `params_template`; decides the types.
 
   Returns:
@@ -182,7 +183,7 @@ def load_export(path: str | Path, template: Any) -> Any:
     LoadError: unreadable, or arrays missing, unexpected, misshaped or not
       finite. Nothing is loaded then.
   """
-  tensors, _ = load.read(Path(path))
+  tensors, _ = load.read(epath.Path(path))
   return convert.from_torch(SLAN, tensors, template, source=str(path))
 
 
@@ -226,7 +227,8 @@ def is_slan(path: str | Path) -> bool:
 def is_export(directory: Path) -> bool:
   """Whether a directory is an export rather than a run."""
   try:
-    values = json.loads((Path(directory) / "config.json").read_text("utf-8"))
+    config = epath.Path(directory) / "config.json"
+    values = json.loads(config.read_text("utf-8"))
     return "model_type" in values
   except (OSError, ValueError):
     return False
@@ -238,7 +240,7 @@ def read_config(directory: Path) -> dict[str, Any]:
   Raises:
     LoadError: no export, or of another version.
   """
-  path = Path(directory) / "config.json"
+  path = epath.Path(directory) / "config.json"
   values = load.read_json(path)
   if values.get("model_type") != MODEL_TYPE:
     raise LoadError(

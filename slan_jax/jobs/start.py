@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from tokenizers import Tokenizer
 
 from slan_jax.input.errors import InputError
@@ -105,14 +105,14 @@ def read_start(experiment: Experiment, encoder: TextEncoder, like: Tree):
       f"init_from.run starts the whole model; init_from.{parts[0]} must be "
       'empty ("") beside it'
     )
-  directory = Path(chosen.run)
+  directory = epath.Path(chosen.run)
   open_origin = _of_export if exported.is_export(directory) else _of_run
   origin = open_origin(directory, chosen.checkpoint)
   _check_tokenizer(directory, origin.tokenizer, encoder)
   return _taken_over(directory, origin, experiment, like)
 
 
-def _of_run(directory: Path, checkpoint: str) -> _Origin:
+def _of_run(directory: epath.Path, checkpoint: str) -> _Origin:
   """A work directory, also one that other tasks or versions have left."""
   try:
     values = json.loads((directory / workdir.CONFIG).read_text())["config"]
@@ -140,7 +140,7 @@ def _of_run(directory: Path, checkpoint: str) -> _Origin:
   return _Origin(flat_keys(model), encoder.to_json(), shapes, read)
 
 
-def _of_export(directory: Path, checkpoint: str) -> _Origin:
+def _of_export(directory: epath.Path, checkpoint: str) -> _Origin:
   """A directory that slan-export wrote; it holds one model only."""
   if checkpoint != "last":
     raise ConfigError(
@@ -163,7 +163,9 @@ def _of_export(directory: Path, checkpoint: str) -> _Origin:
   return _Origin(flat_keys(values["model"]), tokenizer, shapes, read)
 
 
-def _check_tokenizer(directory: Path, theirs: str, ours: TextEncoder) -> None:
+def _check_tokenizer(
+  directory: epath.Path, theirs: str, ours: TextEncoder
+) -> None:
   """Refuses other words, or the same ones in another order."""
   there = Tokenizer.from_str(theirs).get_vocab()
   here = Tokenizer.from_str(ours.to_json()).get_vocab()
@@ -179,7 +181,7 @@ def _check_tokenizer(directory: Path, theirs: str, ours: TextEncoder) -> None:
 
 
 def _taken_over(
-  directory: Path, origin: _Origin, experiment: Experiment, like: Tree
+  directory: epath.Path, origin: _Origin, experiment: Experiment, like: Tree
 ) -> Start:
   """Checks every name and shape, then reads."""
   wanted = flatten(like)

@@ -3,11 +3,16 @@
 import json
 
 import pytest
+from etils import epath
 from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
 
 from data import pool, prepare, shard
+from data.row import Row
+from data.source import Skip
+from data.sources.msrvtt import MsrVtt
 from tests.data.coco_source import encoded, write_source
+from tests.data.sources import test_msrvtt
 
 
 class Bucket(MemoryFileSystem):
@@ -30,6 +35,7 @@ class Bucket(MemoryFileSystem):
 def bucket(monkeypatch):
   made = Bucket()
   made.store.clear()
+  made.pseudo_dirs[:] = [""]
   local = backend.fsspec_backend._get_filesystem
 
   def choose(self, name):
@@ -91,3 +97,32 @@ def test_a_bucket_holds_what_a_directory_holds(
   assert report["settings"]["source"] == "gs://data/source"
   assert run("gs://data/source", "gs://data/out") == 0
   assert "already prepared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("choice", ["uniform", "random"])
+def test_videos_come_from_a_bucket(bucket, tmp_path, choice):
+  test_msrvtt.write(tmp_path / "source")
+  bucket.put(str(tmp_path / "source"), "gs://data/videos", recursive=True)
+  shards = []
+  for number, source in enumerate([tmp_path / "source", "gs://data/videos"]):
+    out = tmp_path / f"out{number}"
+    options = [f"--source={source}", f"--out={out}", "--workers=1"]
+    options += ["--frames=3", f"--frame-choice={choice}", "--vocab-size=60"]
+    assert prepare.main(["msrvtt", *options]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["written"] == {"train": 2, "test": 1}
+    shards.append([p.read_bytes() for p in sorted(out.glob("*array_record*"))])
+  assert shards[0] == shards[1]
+
+
+def test_a_video_that_a_bucket_does_not_give_is_counted(bucket, monkeypatch):
+  bucket.pipe("gs://data/videos/a.mp4", b"")
+
+  def refused(path, *rest, **more):
+    raise PermissionError(path)
+
+  monkeypatch.setattr(bucket, "_open", refused)
+  source = MsrVtt(epath.Path("gs://data"))
+  row = Row("a", ("a.mp4",), ("videos",), ("a dog",), clip=source.clip)
+  found = list(source.read("train", json.loads(json.dumps(row._asdict()))))
+  assert found == [Skip("video unreadable", "a")]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from slan_jax.input.errors import InputError
 from slan_jax.interop import exported
@@ -21,6 +22,7 @@ from slan_jax.models.vit import resize_positions
 from slan_jax.training import sharding
 from slan_jax.training.checkpoint import Checkpoints
 from slan_jax.training.state import TrainState
+from tests.data.test_bucket import bucket  # noqa: F401
 from tests.jobs.light import light_experiment
 
 CHANGES = {"mesh__data": 2, "mesh__fsdp": 4}
@@ -184,3 +186,34 @@ def test_a_large_encoder_that_starts_at_random_is_told():
   assert read_start(small, None, None).notes == []
   [note] = read_start(large, None, None).notes
   assert "init_from.backbone" in note
+
+
+def test_a_start_from_a_bucket(scenes, run, mesh, bucket, monkeypatch):  # noqa: F811
+  """Of a run, whose arrays Orbax would read, and of an export, whole."""
+  bucket.put(str(run / "config.json"), "gs://runs/one/config.json")
+  asked, local = [], workdir.open_checkpoints(run)
+  monkeypatch.setattr(
+    workdir, "open_checkpoints", lambda path: asked.append(path) or local
+  )
+  found, _ = start(scenes, "gs://runs/one", parameters(), mesh)
+  assert [str(path) for path in asked] == ["gs://runs/one"]
+  np.testing.assert_array_equal(
+    found.arrays["slan/text/word"], parameters()["slan"]["text"]["word"]
+  )
+  assert "Starting from gs://runs/one: 3 arrays" in found.notes
+  with pytest.raises(LoadError, match=r"run=gs://runs/none: neither"):
+    start(scenes, "gs://runs/none", parameters(), mesh)
+
+
+def test_an_export_in_a_bucket(bucket):  # noqa: F811
+  values = {"model_type": "slan", "slan_format": exported.FORMAT}
+  home = "gs://runs/export"
+  bucket.pipe(f"{home}/config.json", json.dumps(values).encode())
+  learned = {"objective": {"temperature": np.float32(0.07)}}
+  tensors = exported.to_tensors(learned, "float32")
+  bucket.pipe(f"{home}/{exported.WEIGHTS}", save(tensors))
+  assert exported.is_export(home) and not exported.is_export("gs://runs/none")
+  assert exported.read_config(home) == values
+  assert exported.load_export(home, learned) == learned
+  with pytest.raises(LoadError, match="gs://runs/none: no such file"):
+    exported.load_export("gs://runs/none", learned)
