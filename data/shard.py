@@ -26,7 +26,7 @@ from data.report import Report, is_local
 from data.schema import Serialiser, features
 from data.source import Example, Skip, Source
 
-_FORMAT = 2  # raise it when the same job would give other bytes
+_FORMAT = 3  # raise it when the same job would give other bytes
 _WRITER = "group_size:1,uncompressed"  # pictures are compressed already
 
 
