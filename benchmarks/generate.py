@@ -118,7 +118,11 @@ def searching(model: Slan, beams: int, longest: int):
   write = Writing("beam", beams, 0.9, longest, longest, 1.0)
   wanted = Captioning("", 0.0, write)
   predict = captioning.predictions(model, wanted, MARKS, PROMPT)
-  return jax.jit(lambda params, images: predict["caption"](params, images, 0))
+
+  def search(params, images):
+    return predict["caption"](params, images, jnp.arange(len(images)))
+
+  return jax.jit(search)
 
 
 def without_cache(model: Slan, longest: int):
