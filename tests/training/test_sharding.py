@@ -231,3 +231,26 @@ def gradient_on(task, start, data: int, fsdp: int):
     found = run(inputs[0], carry, inputs[2])
   assert run._cache_size() == 1
   return jax.device_get(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+  """A chip of a slice that is not here."""
+
+  id: int
+  coords: tuple[int, int, int]
+  device_kind: str
+  platform: str = "tpu"
+  process_index: int = 0
+  core_on_chip: int = 0
+  slice_index: int = 0
+
+
+@pytest.mark.parametrize("kind", ("TPU v5 lite", "TPU v6 lite"))
+def test_half_of_a_slice_holds_the_state(kind):
+  """2 x 32 of a torus of 8 x 8 cuts one of its axes, on any generation."""
+  chips = [Described(n, (n % 8, n // 8, 0), kind) for n in range(64)]
+  sizes = config.Mesh(data=2, fsdp=-1, gather="step", cpu_devices=1)
+  mesh = sharding.make_mesh(sizes, chips)
+  assert dict(mesh.shape) == {"data": 2, "fsdp": 32}
+  assert set(mesh.devices.flat) == set(chips)
