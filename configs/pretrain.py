@@ -158,8 +158,10 @@ SCENES_HARD = SCENES | {
 
 PHOTOGRAPHS = {
   "batch_size": 32,
-  "total_steps": 400,
-  "model.image_size": 96,
+  "total_steps": 600,
+  "model.image_size": 128,
+  "model.backbone.name": "resnet_tiny8",
+  "model.word_map.stride": 8,
   "data.evaluation_split": "train",
   "data.crop_scale": (0.8, 1.0),
   "data.randaugment": (0, 0),
