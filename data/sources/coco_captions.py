@@ -12,13 +12,15 @@ and perhaps one of object boxes:
 
 or `dataset_coco.json` with train2014/ and val2014/. That list decides when it
 is there, for it names the pictures of the usual test splits; boxes come from
-instances_*2014.json where those lie beside it.
+instances_*2014.json where those lie beside it. `--test-list` adds pictures
+whose captions only COCO's server knows.
 """
 
+import argparse
 import collections
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from etils import epath
 
@@ -26,6 +28,7 @@ from data.boxes import fractions
 from data.errors import PreparationError
 from data.listing import is_split
 from data.source import Example, Skip, Source, read_file, stated_size
+from data.sources.coco_test import TestList, add_test_list, find_test_list
 
 _KARPATHY = "dataset_coco.json"
 _KARPATHY_SPLITS = {"restval": "train"}  # as in all published results
@@ -41,14 +44,34 @@ class _Files(NamedTuple):
 class CocoCaptions(Source):
   """Photographs with captions and object boxes."""
 
+  test_list: str | None = None
+
+  @classmethod
+  def add_options(cls, parser: argparse.ArgumentParser) -> None:
+    add_test_list(parser)
+
+  @classmethod
+  def from_options(cls, options: argparse.Namespace) -> Self:
+    made = cls(options.source)
+    made.test_list = options.test_list
+    return made
+
   def items(self) -> Iterator[tuple[str, Any]]:
     if not self.root.is_dir():
       raise PreparationError(f"--source {self.root} is not a directory")
+    yield from self._annotated()
+    if self.test_list:
+      found = find_test_list(self.root, self.test_list)
+      for item in _test_items(found):
+        yield found.split, item
+
+  def _annotated(self) -> Iterator[tuple[str, Any]]:
     for place in (self.root, self.root / "annotations"):
       if (place / _KARPATHY).is_file():
         yield from _karpathy_items(place / _KARPATHY)
         return
-    for split, files in find_files(self.root).items():
+    found = find_files(self.root, required=not self.test_list)
+    for split, files in found.items():
       for item in _official_items(files):
         yield split, item
 
@@ -67,23 +90,26 @@ class CocoCaptions(Source):
         (label, fractions(box, size or (0, 0)), crowd)
         for label, box, crowd in item["objects"]
       ],
+      captionless=item.get("captionless", False),
     )
 
   def label(self, item: Any) -> str:
     return str(item["file"])
 
 
-def find_files(root: epath.Path) -> dict[str, _Files]:
+def find_files(root: epath.Path, *, required: bool = True) -> dict[str, _Files]:
   """Caption files, box files and picture folders by split.
 
   Args:
     root: Directory of the official files.
+    required: Whether there must be one.
 
   Returns:
     `train`, `val`, ... in that order; what has no split name is `train`.
 
   Raises:
-    PreparationError: It holds no caption file, or two for one split.
+    PreparationError: It holds no caption file that is required, or two for one
+      split.
   """
   found: dict[str, _Files] = {}
   for place in (root, root / "annotations"):
@@ -102,7 +128,7 @@ def find_files(root: epath.Path) -> dict[str, _Files]:
         instances=instances if instances.is_file() else None,
         folders=[*folders, f"images/{tag}", "images"],
       )
-  if not found:
+  if required and not found:
     raise PreparationError(
       f"--source {root} holds no captions*.json, neither there nor in "
       "annotations/; expected COCO's official files, such as "
@@ -134,6 +160,20 @@ def _official_items(files: _Files) -> Iterator[dict[str, Any]]:
     }
   for row in strays:
     yield {"left_out": "caption without a picture", "file": f"{row}"[:80]}
+
+
+def _test_items(found: TestList) -> Iterator[dict[str, Any]]:
+  (images,) = _lists(found.path, ("images",))
+  for entry in images:
+    yield {
+      "id": entry.get("id"),
+      "file": entry.get("file_name"),
+      "folders": found.folders,
+      "size": [entry.get("width"), entry.get("height")],
+      "captions": [],
+      "objects": [],
+      "captionless": True,
+    }
 
 
 def _karpathy_items(path: epath.Path) -> Iterator[tuple[str, Any]]:

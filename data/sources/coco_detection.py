@@ -2,6 +2,8 @@
 
 annotations/instances_train2017.json   train2017/*.jpg
 annotations/instances_val2017.json     val2017/*.jpg
+
+`--test-list` adds pictures whose objects only COCO's server knows.
 """
 
 import argparse
@@ -17,12 +19,18 @@ from data.listing import Listing, in_order, read_json
 from data.row import ObjectRow, Problem, Row
 from data.row_source import RowSource
 from data.source import stated_size
+from data.sources.coco_test import TestList, add_test_list, find_test_list
 from data.vocabulary import learned_tokenizer
 
 CATEGORIES = "categories.json"
 _PROMPT = "detect: "
 _LARGEST = 1e9  # pixels of an object
 _ID = int | str
+_PICTURES = {
+  "images": {"id": _ID, "file_name": str},
+  "categories": {"id": _ID, "name": str},
+}
+_OBJECTS = {"annotations": {"image_id": _ID, "category_id": _ID, "bbox": list}}
 
 
 class CocoDetection(RowSource):
@@ -30,15 +38,22 @@ class CocoDetection(RowSource):
 
   files = (CATEGORIES,)
   vocab_size = 8_000
+  test_list: str | None = None
+
+  @classmethod
+  def add_options(cls, parser: argparse.ArgumentParser) -> None:
+    add_test_list(parser)
 
   @classmethod
   def from_options(cls, options: argparse.Namespace) -> Self:
     made = cls(options.source)
     made.vocab_size = getattr(options, "vocab_size", cls.vocab_size)
+    made.test_list = options.test_list
     return made
 
   def read_listing(self) -> Listing:
-    return read_detection(self.root)
+    listed = self.test_list and find_test_list(self.root, self.test_list)
+    return read_detection(self.root, listed or None)
 
   def tokenizer(self) -> Tokenizer:
     """The words of a prompt that lists the classes."""
@@ -47,11 +62,13 @@ class CocoDetection(RowSource):
     return learned_tokenizer([prompt], self.vocab_size)
 
 
-def read_detection(root: epath.Path) -> Listing:
+def read_detection(root: epath.Path, listed: TestList | None = None) -> Listing:
   """Reads instances*.json, here or in annotations/.
 
   Args:
     root: Directory of COCO's files.
+    listed: Pictures without annotations, and the categories to find; where
+      there is one, instances*.json may be missing.
 
   Returns:
     Every picture, also those without an object, for the official evaluation
@@ -72,7 +89,7 @@ def read_detection(root: epath.Path) -> Listing:
           f"of {split!r}; keep one"
         )
       files[split] = path, tag
-  if not files:
+  if not files and listed is None:
     raise PreparationError(
       f"--source {root} holds no instances*.json, neither there nor in "
       "annotations/; expected COCO's official files"
@@ -81,22 +98,24 @@ def read_detection(root: epath.Path) -> Listing:
   splits, categories = {}, {}
   for split in in_order(files):
     path, tag = files[split]
-    table = read_json(
-      path,
-      {
-        "images": {"id": _ID, "file_name": str},
-        "annotations": {"image_id": _ID, "category_id": _ID, "bbox": list},
-        "categories": {"id": _ID, "name": str},
-      },
-      problems,
-    )
-    names = {r["id"]: clean_caption(r["name"])[0] for r in table["categories"]}
+    table = read_json(path, _PICTURES | _OBJECTS, problems)
+    names = _names(table)
     categories |= names
     folders = (tag, f"images/{tag}", "images") if tag else ("images", "")
     splits[split] = _rows(table, names, path.name, folders, problems)
+  if listed is not None:
+    table = read_json(listed.path, _PICTURES, problems) | {"annotations": []}
+    names = _names(table)
+    categories |= names
+    name, folders = listed.path.name, listed.folders
+    splits[listed.split] = _rows(table, names, name, folders, problems)
   named = [{"id": k, "name": name} for k, name in categories.items()]
   text = json.dumps(named, indent=2) + "\n"
   return Listing(splits, ("object_areas",), problems, {CATEGORIES: text})
+
+
+def _names(table: dict[str, Any]) -> dict[int | str, str]:
+  return {r["id"]: clean_caption(r["name"])[0] for r in table["categories"]}
 
 
 def _rows(

@@ -148,7 +148,8 @@ def box_ap(
   """
   if not truth["annotations"]:
     raise ValueError(
-      "detection: the ground truth has no object; nothing can be scored"
+      "detection: the ground truth has no object, so nothing can be scored; "
+      "that of a test split is known to the server alone: submit the file"
     )
   check_detections(truth, results)
   with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress

@@ -82,6 +82,12 @@ def _check(
 ) -> None:
   if not references:
     raise ValueError("captions: no image to score; is the split empty?")
+  if not any(references.values()):
+    raise ValueError(
+      f"captions: people's captions of these {len(references)} images are not "
+      "there, so nothing can be scored; those of a test split are known to the "
+      "server alone: submit the file"
+    )
   for what, ids in (
     ("images without a reference", [i for i, r in references.items() if not r]),
     ("images without a caption", [i for i in references if i not in captions]),

@@ -174,7 +174,7 @@ def detection_split(
   classes: Classes | None = None,
   limit: int | None = None,
 ) -> DetectionSplit:
-  """Reads pictures with their objects.
+  """Reads pictures with their objects; those of a test split may have none.
 
   Args:
     directory: A prepared directory.
@@ -187,8 +187,8 @@ def detection_split(
     The pictures; those that cannot be used are left out and counted.
 
   Raises:
-    InputError: The data cannot be opened, no picture is left, none has an
-      object, or two pictures have one number.
+    InputError: The data cannot be opened, no picture is left, all objects are
+      of other classes, or two pictures have one number.
   """
   source = EvaluationSource(directory, split)
   classes = classes or read_classes(directory, split)
@@ -217,14 +217,15 @@ def detection_split(
         record.areas[known],
       )
     )
-  if not any(len(held.labels) for held in objects):
-    others, why = skipped["unknown class"], ""
-    if others:
-      why = (
-        f": its {others} objects are of none of the {len(classes.names)} "
-        f"classes asked for, such as {classes.names[0]!r}"
-      )
-    raise InputError(f"{directory}: split {split!r} has no object to find{why}")
+  if not ids:
+    raise InputError(f"{directory}: split {split!r} has no usable picture")
+  others = skipped["unknown class"]
+  if others and not any(len(held.labels) for held in objects):
+    raise InputError(
+      f"{directory}: split {split!r} has no object to find: its {others} "
+      f"objects are of none of the {len(classes.names)} classes asked for, "
+      f"such as {classes.names[0]!r}"
+    )
   if len({*numbers}) < len(numbers):
     raise InputError(
       f"{directory}: two pictures of split {split!r} have the same number; "

@@ -65,7 +65,8 @@ def retrieval_split(
     split: Name of the split.
     config: Sizes.
     limit: Pictures at most, the first ones; None = every one.
-    captions: "all" or only the "first" of each picture.
+    captions: "all" or only the "first" of each picture; "any" number of them:
+      pictures without one stay.
 
   Returns:
     The gallery. Records of one picture are joined; a picture that cannot be
@@ -83,7 +84,7 @@ def retrieval_split(
     try:
       record = source[number]
       spoken = [text for text in record.captions if text.strip()]
-      if not spoken:
+      if not spoken and captions != "any":
         raise BadRecord("empty caption")
       # Of 5,000 pictures, two may share a number by chance.
       digest = hashlib.blake2b(record.image, digest_size=16).digest()

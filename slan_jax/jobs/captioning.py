@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from slan_jax.evaluation.caption_scores import score_captions
 from slan_jax.evaluation.cases import Case, save_cases
@@ -28,6 +27,7 @@ from slan_jax.tasks import captioning
 from slan_jax.tasks.task import Task
 
 RESULTS = "results.json"
+SECRET = "The captions of this split are secret: no metrics."
 
 
 def make(experiment: Experiment, encoder: TextEncoder) -> Task:
@@ -51,6 +51,8 @@ def maker(experiment: Experiment) -> MakeMaker:
 def open_scorer(setting: Setting) -> Score:
   """Captions against all captions of an image; leaves results.json.
 
+  Images without a caption, as of a test split, are described and not scored.
+
   Raises:
     ValueError: the text decoder of this run was never trained.
   """
@@ -61,8 +63,11 @@ def open_scorer(setting: Setting) -> Score:
       "(objective.lm is 0); fine-tune it first: slan-train --config "
       "configs/finetune.py:captioning --config.init_from.run=DIR"
     )
-  split = retrieval_split(*setting.source, limit=setting.limit)
-  chance = score_captions(references(split), _of_others(split))
+  split = retrieval_split(*setting.source, limit=setting.limit, captions="any")
+  known = references(split)
+  chance = {}
+  if known:
+    chance = _with_sum(score_captions(known, _of_others(known)).metrics)
 
   def score(params: Tree, output: Path | None) -> dict[str, Any]:
     tokens, _ = write_captions(
@@ -74,23 +79,37 @@ def open_scorer(setting: Setting) -> Score:
     )
     texts = [setting.encoder.decode(row) for row in tokens]
     written = dict(zip(split.ids, texts))
-    found = score_captions(references(split), written)
-    if output is not None and jax.process_index() == 0:
+    keep = output is not None and jax.process_index() == 0
+    if keep:
       write_results(output / RESULTS, written)
-      scores = [found.captions[name]["cider"] for name in split.ids]
-      save_cases(output, scores, lambda row: _case(split, texts, scores, row))
+    metrics, told = {}, SECRET
+    if known:
+      found = score_captions(known, {name: written[name] for name in known})
+      metrics = _with_sum(found.metrics)
+      told = (
+        f"{found.protocol} Chance: the first caption of another image of the "
+        "split."
+      )
+      if keep:
+        names = list(known)
+        scores = [found.captions[name]["cider"] for name in names]
+        save_cases(
+          output,
+          scores,
+          lambda row: _case(split, names[row], written, known, scores[row]),
+        )
     outcome = {
       "task": "captioning",
-      "protocol": f"{_protocol(experiment)} {found.protocol} "
-      "Chance: the first caption of another image of the split.",
+      "protocol": f"{_protocol(experiment)} {told}",
       "score": experiment.captioning.write.search,
       "samples": {
         "images": len(split.ids),
+        "images_without_caption": len(split.ids) - len(known),
         "captions": len(split.texts),
         "distinct_captions": len(set(texts)),
       },
-      "metrics": _with_sum(found.metrics),
-      "chance": _with_sum(chance.metrics),
+      "metrics": metrics,
+      "chance": chance,
     }
     return with_skipped(outcome, split.skipped)
 
@@ -98,25 +117,30 @@ def open_scorer(setting: Setting) -> Score:
 
 
 def _case(
-  split: Gallery, texts: list[str], scores: list[float], row: int
+  split: Gallery,
+  name: str,
+  written: dict[str, str],
+  known: dict[str, list[str]],
+  score: float,
 ) -> Case:
-  true = [f"people: {text}" for text in references(split)[split.ids[row]]]
-  return Case(split.images[row][None], texts[row], true, scores[row])
+  image = split.images[split.ids.index(name)][None]
+  true = [f"people: {text}" for text in known[name]]
+  return Case(image, written[name], true, score)
 
 
 def references(split: Gallery) -> dict[str, list[str]]:
-  """Name of an image -> what people wrote about it."""
-  found: dict[str, list[str]] = {name: [] for name in split.ids}
+  """Name of an image -> what people wrote about it, of those that have some."""
+  found: dict[str, list[str]] = {}
   for text, row in zip(split.texts, split.text_image):
-    found[split.ids[row]].append(text)
+    found.setdefault(split.ids[row], []).append(text)
   return found
 
 
-def _of_others(split: Gallery) -> dict[str, str]:
+def _of_others(known: dict[str, list[str]]) -> dict[str, str]:
   """The first caption of the image half a split further on."""
-  _, first = np.unique(split.text_image, return_index=True)
-  moved = np.roll(first, len(first) // 2)
-  return {name: split.texts[row] for name, row in zip(split.ids, moved)}
+  names, half = list(known), len(known) // 2
+  others = names[-half:] + names[:-half] if half else names
+  return {name: known[other][0] for name, other in zip(names, others)}
 
 
 def _with_sum(metrics: dict[str, float]) -> dict[str, float]:

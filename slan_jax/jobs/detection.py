@@ -37,6 +37,7 @@ RESULTS = "detections.json"  # as COCO's server takes it
 CHANCE_SEED = 0
 CURVES = 24  # classes whose curve is kept, those with the most objects
 CHANCE = "Chance: the same boxes with random scores and classes."
+SECRET = "No picture of this split has an annotated object: no metrics."
 
 
 def make(experiment: Experiment, encoder: TextEncoder) -> Task:
@@ -66,7 +67,10 @@ def maker(experiment: Experiment) -> MakeMaker:
 
 
 def open_scorer(setting: Setting) -> Score:
-  """Average precision of boxes; leaves the result file of COCO's server."""
+  """Average precision of boxes; leaves the result file of COCO's server.
+
+  A split whose objects are secret has no metrics.
+  """
   experiment = setting.experiment
   classes, prompts = _classes(experiment), _prompts(experiment)
   split = detection_split(*setting.source, classes=classes, limit=setting.limit)
@@ -74,14 +78,16 @@ def open_scorer(setting: Setting) -> Score:
     split.image_ids, split.sizes, split.objects, classes.names, classes.ids
   )
 
+  known = bool(truth["annotations"])
   prompted = f"Prompts: {len(prompts.texts)}."
-  asked = []
-  if experiment.detection.classes:
-    asked = [
+  asked = [PROTOCOL, CHANCE] if known else [SECRET]
+  if experiment.detection.classes and known:
+    asked.insert(
+      1,
       f"Only the {len(classes.names)} classes of detection.classes were asked "
       "for, and the truth was restricted to them: "
-      f"{split.skipped['unknown class']} objects of others were left out."
-    ]
+      f"{split.skipped['unknown class']} objects of others were left out.",
+    )
 
   def rows(found: evaluation.Detections) -> list[dict[str, Any]]:
     return detection_rows(
@@ -99,23 +105,28 @@ def open_scorer(setting: Setting) -> Score:
       batching=setting.batching,
     )
     results = rows(found)
-    scored = box_ap(truth, results)
-    guess = box_ap(truth, rows(evaluation.shuffled(found, seed=CHANCE_SEED)))
-    if output is not None and jax.process_index() == 0:
+    keep = output is not None and jax.process_index() == 0
+    if keep:
       write_detections(output / RESULTS, results)
-      save_curves(output, _curves(scored))
-      _save_cases(output, split, found)
+    metrics, chance = {}, {}
+    if known:
+      scored = box_ap(truth, results)
+      guess = box_ap(truth, rows(evaluation.shuffled(found, seed=CHANCE_SEED)))
+      metrics, chance = scored.named, guess.named
+      if keep:
+        save_curves(output, _curves(scored))
+        _save_cases(output, split, found)
     outcome = {
       "task": "detection",
-      "protocol": " ".join([PROTOCOL, *asked, CHANCE, prompted]),
+      "protocol": " ".join([*asked, prompted]),
       "score": "ap",
       "samples": {
         "images": len(split.ids),
         "objects": len(truth["annotations"]),
         "classes": len(classes.names),
       },
-      "metrics": scored.named,
-      "chance": guess.named,
+      "metrics": metrics,
+      "chance": chance,
     }
     return with_skipped(outcome, split.skipped)
 

@@ -189,7 +189,8 @@ def evaluate(
     outcome = score(params, output)
     outcome["protocol"] += choices.describe(request.changed)
     untrained = {}
-    if start is not None:
+    # Where the truth is secret, there is nothing to compare.
+    if start is not None and outcome["metrics"]:
       params = init_params(own, seed=experiment.seed, mesh=mesh)
       untrained = score(start.graft(params), None)["metrics"]
   found = report.complete(

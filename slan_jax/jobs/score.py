@@ -223,6 +223,11 @@ def _official(path: Path, parts: dict[str, set[str]]) -> dict[str, Any]:
   """COCO's annotations: lists of objects with the named keys."""
   try:
     table = json.loads(path.read_bytes())
+    if "annotations" not in table and "images" in table:
+      raise ValueError(
+        "pictures without annotations: the truth of a test split is known to "
+        "the server alone, submit the result file there"
+      )
     for part, keys in parts.items():
       for place, row in enumerate(table[part]):
         if missing := sorted(keys - row.keys()):

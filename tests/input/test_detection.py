@@ -193,8 +193,16 @@ def test_data_without_objects_is_an_error(tmp_path):
   directory = write_dataset(tmp_path, train=plain_records(1))
   with pytest.raises(InputError, match="no object of split 'train'"):
     read_classes(directory)
-  with pytest.raises(InputError, match=r"no object to find$"):
-    detection_split(directory, "train", evaluation_config(), classes=CLASSES)
+
+
+def test_a_split_may_keep_its_objects_secret(tmp_path):
+  directory = made(tmp_path, scene("7", []), scene("9", []), categories=GAPS)
+  split = detection_split(directory, "train", evaluation_config())
+  assert split.ids == ["7", "9"] and split.classes == CLASSES
+  assert [len(held.boxes) for held in split.objects] == [0, 0]
+  bad = made(tmp_path / "bad", scene("x", [], image=b"text"))
+  with pytest.raises(InputError, match="has no usable picture"):
+    detection_split(bad, "train", evaluation_config(), classes=CLASSES)
 
 
 def test_classes_that_no_object_has_are_told(tmp_path):

@@ -70,6 +70,12 @@ def test_unusable_records_are_left_out_and_counted(tmp_path):
   assert gallery.ids == ["r0", "r3"]
   assert gallery.text_image.tolist() == [0, 1]
   assert gallery.skipped == {"corrupt image": 1, "empty caption": 1}
+  every = retrieval_split(
+    directory, "test", evaluation_config(), captions="any"
+  )
+  assert every.ids == ["r0", "mute", "r3"]
+  assert every.text_image.tolist() == [0, 2]
+  assert every.skipped == {"corrupt image": 1}
 
 
 def test_limit_takes_the_first_pictures(scenes):

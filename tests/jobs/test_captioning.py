@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from slan_jax.evaluation import caption_scores, caption_words
+from slan_jax.evaluation.cases import read_cases
 from slan_jax.jobs import captioning
 from slan_jax.jobs.experiment import caption_prompt, read_tokenizer
 from slan_jax.jobs.setting import Setting
 from slan_jax.tasks.decoding import Text
 from slan_jax.tasks.task import Task
 from slan_jax.training.sharding import make_mesh
+from tests.input.prepared import plain_records, write_dataset
 from tests.jobs.light import light_experiment
 
 
@@ -71,6 +73,31 @@ def uncompiled(predict, params, images, count, batching):
   rows = np.arange(count)
   found = predict["caption"](params, images[rows], rows)
   return found.tokens, found.score
+
+
+@pytest.mark.parametrize("told", [(), ("r1", "r2")])
+def test_pictures_whose_captions_are_secret_are_described_too(
+  tmp_path, monkeypatch, told
+):
+  records = plain_records(3)
+  for record in records:
+    record["captions"] = ["a red dog"] if record["id"] in told else []
+  data = write_dataset(tmp_path / "data", test=records)
+  wanted = setting(data, {})
+  made = setting(data, writer(wanted.encoder, ["a cat", "a red dog"]))
+  monkeypatch.setattr(captioning, "write_captions", uncompiled)
+  found = captioning.open_scorer(made)(None, tmp_path)
+  rows = json.loads((tmp_path / "results.json").read_text())
+  assert [row["image_id"] for row in rows] == ["r0", "r1", "r2"]
+  assert found["samples"]["images"] == 3
+  assert found["samples"]["images_without_caption"] == 3 - len(told)
+  assert ("are secret: no metrics" in found["protocol"]) == (not told)
+  assert bool(found["metrics"]) == bool(found["chance"]) == bool(told)
+  if told:  # of "a red dog" and "a cat", four words of five are right
+    assert found["metrics"]["bleu1"] == pytest.approx(
+      80 * np.exp(1 - 6 / 5), abs=0.1
+    )
+    assert read_cases(tmp_path)[0].text == "a red dog"
 
 
 def test_a_decoder_that_never_learned_is_not_scored(scenes):

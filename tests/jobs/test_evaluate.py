@@ -11,6 +11,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from data.schema import record
 from slan_jax.evaluation import partial
 from slan_jax.evaluation.cases import read_cases
 from slan_jax.evaluation.overlap import box_iou
@@ -21,6 +22,8 @@ from slan_jax.jobs.evaluation_mesh import evaluation_mesh
 from slan_jax.jobs.workdir import WorkdirError
 from slan_jax.training import sharding
 from slan_jax.training.checkpoint import Checkpoints
+from tests.evaluation import browser
+from tests.input.prepared import picture, write_dataset
 from tests.jobs.light import STEPS, light_experiment, light_task
 
 
@@ -70,7 +73,13 @@ def test_retrieval_and_grounding_and_report(run, capsys):
   assert [1 / case.score for case in read_cases(output)] == sorted(
     1 / case.score for case in read_cases(output)
   )
-  assert "test" in (output / "report.html").read_text()
+  page = (output / "report.html").read_text()
+  tree = browser.parse(page)
+  assert "retrieval: test" in {x.text for x in tree.iter("h1")}
+  shown = [browser.picture_of(x.attrib["src"]) for x in tree.iter("img")]
+  assert shown and {x.size for x in shown} == {(64, 64)}
+  drawn = browser.draw(page).astype(np.int16)
+  assert drawn.shape[0] > 800 and len(np.unique(drawn.reshape(-1, 3), 0)) > 50
 
   assert evaluate.reuse(output, wanted) == found
   assert evaluate.reuse(output, request(run, step=3)) is None
@@ -88,6 +97,11 @@ def test_retrieval_and_grounding_and_report(run, capsys):
     assert 0 <= metrics[name] <= 100 and name in chance
   assert "Counterfactual:" in found["protocol"]
   assert "counterfactual" not in (run / "evaluations.jsonl").read_text()
+  tree = browser.parse((run / "eval/grounding/report.html").read_text())
+  boxes = [x for x in tree.iter() if "title" in x.attrib]
+  assert len(boxes) > 8 and found["protocol"] in {
+    x.text for x in tree.iter("p")
+  }
   best, *_, worst = read_cases(run / "eval" / "grounding")
   assert best.score > worst.score
   for case in (best, worst):
@@ -132,6 +146,25 @@ def test_scores_lie_in_the_run_unless_told_and_are_those_of_any_mesh(
   assert one == other and one["metrics"]
   made = [dict(make(sizes).shape) for sizes in seen]
   assert made == [{"data": 8, "fsdp": 1}, {"data": 2, "fsdp": 4}]
+
+
+def test_secret_objects_leave_a_result_file_and_a_page(run, tmp_path, capsys):
+  pictures = [
+    record(str(n), picture(20 * n), (16, 16), []) for n in range(1, 4)
+  ]
+  data = write_dataset(tmp_path / "data", test=pictures)
+  (data / "categories.json").write_text('[{"id": 18, "name": "dog"}]')
+  given = f"--data={data}", f"--output={tmp_path}"
+  assert ask(run, "--task=detection", *given) == 0
+  found = json.loads((tmp_path / "metrics.json").read_text())
+  assert found["metrics"] == found["untrained"] == found["chance"] == {}
+  assert "has an annotated object: no metrics" in found["protocol"]
+  rows = json.loads((tmp_path / "detections.json").read_text())
+  assert {row["image_id"] for row in rows} == {1, 2, 3}
+  assert {row["category_id"] for row in rows} == {18}
+  page = browser.parse((tmp_path / "report.html").read_text())
+  assert found["protocol"] in {x.text for x in page.iter("p")}
+  assert "3 images" in capsys.readouterr().out
 
 
 def test_what_was_chosen_is_told_and_is_another_request(run, tmp_path, capsys):

@@ -178,6 +178,24 @@ def test_annotations_of_another_form_are_refused(tmp_path, text):
     score.score_file("captioning", results, truth=truth)
 
 
+def test_a_truth_that_only_the_server_knows_is_told(tmp_path):
+  results, truth = tmp_path / "results.json", tmp_path / "image_info.json"
+  truth.write_text(json.dumps({"images": [{"id": 7}], "categories": []}))
+  mute = {**picture_record("7"), "captions": []}
+  mute["objects"] = {key: [] for key in mute["objects"]}
+  mute["objects"] |= {"box": np.zeros((0, 4), np.float32)}
+  data = write_dataset(tmp_path / "data", test=[mute])
+  (data / "categories.json").write_text('[{"id": 1, "name": "dog"}]')
+  result_file.write_captions(results, {"7": "a dog"})
+  for given in ({"truth": truth}, {"data": data}):
+    with pytest.raises(ValueError, match="known to the server alone"):
+      score.score_file("captioning", results, **given)
+  result_file.write_detections(results, [])
+  for given in ({"truth": truth}, {"data": data}):
+    with pytest.raises(ValueError, match="known to the server alone"):
+      score.score_file("detection", results, **given)
+
+
 def test_official_annotations_are_cocos_alone(tmp_path):
   with pytest.raises(ValueError, match="--task vqa: give the truth as --data"):
     score.score_file("vqa", tmp_path / "x", truth=tmp_path / "y")

@@ -228,3 +228,19 @@ def test_the_sample_of_real_photographs(test_data, tmp_path):
   assert sum(len(objects["label"]) for objects in stored) == len(boxes)
   crowds = sum(objects["crowd"].sum() for objects in stored)
   assert crowds == sum(box["iscrowd"] for box in boxes)
+
+
+def test_pictures_without_captions_are_a_split_of_their_own(tmp_path):
+  write_source(tmp_path, {"a.jpg": GOOD}, {"a.jpg": ["x"]}, tag="val2014")
+  write_source(tmp_path, {"b.jpg": GOOD}, {}, tag="test2014", first=7)
+  path = tmp_path / "image_info_test2014.json"
+  (tmp_path / "captions_test2014.json").rename(path)
+  assert list(read_source(CocoCaptions(epath.Path(tmp_path)))[0]) == ["val"]
+  source = CocoCaptions(epath.Path(tmp_path))
+  source.test_list = path.name
+  made, report = read_source(source)
+  assert list(made) == ["val", "test2014"] and not report.skipped
+  (record,) = made["test2014"]
+  assert record["id"] == "7" and record["captions"] == []
+  (tmp_path / "captions_val2014.json").unlink()
+  assert list(read_source(source)[0]) == ["test2014"]

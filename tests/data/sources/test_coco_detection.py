@@ -118,3 +118,38 @@ def test_the_sample_of_real_photographs(test_data, tmp_path):
   assert len(made) == len(table["images"]) and not lost
   stored = sum(len(record["objects"]["label"]) for record in made.values())
   assert stored == len(table["annotations"])
+
+
+def test_pictures_without_annotations_are_a_split_of_their_own(tmp_path):
+  write(tmp_path, [box(5, 1, [0, 0, 5, 5])])
+  write(tmp_path, [], "test2017", pictures=(7, 8))
+  (tmp_path / "annotations" / "instances_test2017.json").rename(
+    tmp_path / "annotations" / "image_info_test-dev2017.json"
+  )
+  path = tmp_path / "annotations" / "image_info_test-dev2017.json"
+  table = json.loads(path.read_text())
+  del table["annotations"]
+  dump(path, table)
+  records, _ = read(CocoDetection(epath.Path(tmp_path)))
+  assert list(records) == ["val"]  # unless asked for
+  source = CocoDetection(epath.Path(tmp_path))
+  source.test_list = path.name
+  records, lost = read(source)
+  assert lost == [] and list(records) == ["val", "test_dev2017"]
+  assert list(records["test_dev2017"]) == ["7", "8"]
+  assert records["test_dev2017"]["7"]["objects"]["label"] == []
+  (tmp_path / "annotations" / "instances_val2017.json").unlink()
+  source = CocoDetection(epath.Path(tmp_path))
+  source.test_list = path.name
+  assert list(read(source)[0]) == ["test_dev2017"]
+  assert [row["id"] for row in json.loads(source.texts()["categories.json"])]
+  for name, message in (
+    ("image_info_test2014.json", "no such --test-list"),
+    ("instances_val.json", "image_info_TAG.json"),
+  ):
+    source = CocoDetection(epath.Path(tmp_path))
+    source.test_list = name
+    if "val" in name:
+      path.rename(tmp_path / name)
+    with pytest.raises(PreparationError, match=message):
+      source.listing()
