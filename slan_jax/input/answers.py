@@ -2,11 +2,34 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from slan_jax.input.errors import InputError
+from slan_jax.input.text import TextEncoder
 
 ANSWERS = "answers.json"
+
+
+class AnswerList(NamedTuple):
+  """Answers as the text decoder reads them.
+
+  Attributes:
+    texts: The answers, each of other tokens.
+    ids: [C, M] int32, [CLS] answer [SEP] [PAD].
+    mask: [C, M] bool, True on real tokens.
+    merged: Answers left out, for an earlier one has their tokens.
+    cut: Answers of which only the first tokens are read.
+  """
+
+  texts: list[str]
+  ids: np.ndarray
+  mask: np.ndarray
+  merged: int
+  cut: int
 
 
 def read_answers(directory: str | Path) -> list[str]:
@@ -38,3 +61,26 @@ def read_answers(directory: str | Path) -> list[str]:
     what = f"holds {twice[0]!r} twice" if twice else "holds no answer"
     raise InputError(f"{path} {what}; prepare the data again")
   return answers
+
+
+def encode_answers(answers: Sequence[str], encoder: TextEncoder) -> AnswerList:
+  """Encodes a list of answers, those of the same tokens once.
+
+  Unknown words read alike, and so do answers that differ beyond the fixed
+  length: nothing could rank them, so the first, the most frequent one, stands
+  for all.
+
+  Args:
+    answers: At least one.
+    encoder: Its length is that of an answer.
+  """
+  encoded = encoder(answers)
+  _, first = np.unique(encoded.ids, axis=0, return_index=True)
+  kept = np.sort(first)
+  return AnswerList(
+    texts=[answers[row] for row in kept],
+    ids=encoded.ids[kept],
+    mask=encoded.mask[kept],
+    merged=len(answers) - len(kept),
+    cut=int(encoded.truncated[kept].sum()),
+  )

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from slan_jax.input import augment, crop, image
-from slan_jax.input.answers import read_answers
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
@@ -151,7 +150,6 @@ class QuestionSplit:
     question_image: [Q] int32, row of the picture of each question.
     tokens: [Q, N] int32, the questions encoded.
     mask: [Q, N] bool, True on real tokens.
-    answer_list: Answers to rank, most frequent first; from training alone.
     skipped: Records and questions left out, by reason.
     encoder: The tokenizer.
   """
@@ -162,7 +160,6 @@ class QuestionSplit:
   question_image: np.ndarray
   tokens: np.ndarray
   mask: np.ndarray
-  answer_list: list[str]
   skipped: Counter[str]
   encoder: TextEncoder
 
@@ -218,7 +215,6 @@ def question_split(
     question_image=np.array(rows, np.int32),
     tokens=tokens.ids,
     mask=tokens.mask,
-    answer_list=read_answers(directory),
     skipped=+skipped,
     encoder=encoder,
   )

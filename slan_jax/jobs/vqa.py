@@ -11,6 +11,7 @@ from slan_jax.evaluation.cases import Case, save_cases
 from slan_jax.evaluation.report import with_skipped
 from slan_jax.evaluation.result_file import write_answers
 from slan_jax.evaluation.writing import Questions, answer_questions
+from slan_jax.input.answers import AnswerList, encode_answers, read_answers
 from slan_jax.input.maker import MakeMaker
 from slan_jax.input.parts import Question
 from slan_jax.input.questions import (
@@ -57,10 +58,11 @@ def open_scorer(setting: Setting) -> Score:
   split = question_split(*setting.source, limit=setting.limit)
   options = setting.experiment.vqa
   questions = Questions(split.tokens, split.mask, split.question_image)
-  answers = None
+  listed = None
   if options.inference == "rank":
     encoder = setting.encoder.with_length(options.answer_length)
-    answers = encoder(split.answer_list)[:2]
+    directory, *_ = setting.source
+    listed = encode_answers(read_answers(directory), encoder)
   known = [q for q in split.questions if q.answers]
   chance = vqa_score.chance_metrics(known) if known else {}
 
@@ -70,11 +72,11 @@ def open_scorer(setting: Setting) -> Score:
       params,
       split.images,
       questions,
-      answers,
+      None if listed is None else (listed.ids, listed.mask),
       setting.batching,
     )
-    if options.inference == "rank":
-      texts = [split.answer_list[row] for row in found]
+    if listed is not None:
+      texts = [listed.texts[row] for row in found]
     else:
       texts = [setting.encoder.decode(row) for row in found]
     given = dict(zip((q.id for q in split.questions), texts))
@@ -89,13 +91,14 @@ def open_scorer(setting: Setting) -> Score:
         save_cases(output, scores, lambda row: _case(split, given, known[row]))
     outcome = {
       "task": "vqa",
-      "protocol": _protocol(options, split, bool(known)),
+      "protocol": _protocol(options, listed, bool(known)),
       "score": options.inference,
       "samples": {
         "images": len(split.image_ids),
         "questions": len(split.questions),
         "questions_without_answer": len(split.questions) - len(known),
-      },
+      }
+      | _counts(listed),
       "metrics": metrics,
       "chance": chance,
     }
@@ -113,14 +116,36 @@ def _case(split: QuestionSplit, given: dict[str, str], asked: Question) -> Case:
   return Case(image, asked.text, lines, 100 * score)
 
 
-def _protocol(options: Vqa, split: QuestionSplit, known: bool) -> str:
-  if options.inference == "rank":
-    listed = len(split.answer_list)
-    kept = min(options.rank_first, listed)
+def _counts(listed: AnswerList | None) -> dict[str, int]:
+  """Samples of a list that is ranked."""
+  if listed is None:
+    return {}
+  return {
+    "answers": len(listed.texts),
+    "answers_merged": listed.merged,
+    "answers_cut": listed.cut,
+  }
+
+
+def _protocol(options: Vqa, listed: AnswerList | None, known: bool) -> str:
+  if listed is not None:
+    count = len(listed.texts)
+    kept = min(options.rank_first, count)
     how = (
-      f"{kept} of a list of {listed} answers, chosen by the probability of "
+      f"{kept} of a list of {count} answers, chosen by the probability of "
       "their first token, ranked by that of the whole answer."
     )
+    if listed.merged:
+      how += (
+        f" {listed.merged} further ones read like an earlier one, in "
+        f"{options.answer_length} tokens or by unknown words, which stands for "
+        "them."
+      )
+    if listed.cut:
+      how += (
+        f" Of {listed.cut} only the first {options.answer_length} tokens are "
+        "read."
+      )
   else:
     write = options.write
     search = f"beam search with {write.beams} beams"

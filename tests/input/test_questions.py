@@ -7,10 +7,11 @@ import pytest
 from data.parts import question_fields
 from data.row import QuestionRow
 from data.schema import record
-from slan_jax.input.answers import read_answers
+from slan_jax.input.answers import encode_answers, read_answers
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.parts import PartSource
 from slan_jax.input.questions import QuestionMaker, question_split
+from slan_jax.input.text import load_encoder
 from tests.input.prepared import (
   evaluation_config,
   input_config,
@@ -116,7 +117,6 @@ def test_a_split_keeps_every_question(directory):
   assert made.skipped == {"corrupt image": 1}
   assert made.questions[1].answers == BLUE.answers
   assert made.questions[2].answers == {}  # of a test split, kept secret
-  assert made.answer_list == ["a", "left", "red"]
   assert made.images[np.array([0, 1])].shape == (2, 16, 16, 3)
   assert made.encoder.decode(made.tokens[1]) == "the cat?"
   few = question_split(directory, "test", evaluation_config(), limit=1)
@@ -139,6 +139,18 @@ def test_a_bad_list_of_answers_is_refused(tmp_path, text, message):
     (tmp_path / "answers.json").write_text(text)
   with pytest.raises(InputError, match=message):
     read_answers(tmp_path)
+
+
+def test_answers_of_the_same_tokens_are_one(directory):
+  encoder = load_encoder("dataset", 4, directory)
+  told = ["red dog", "Red  dog", "\u0416", "cat", "\u0414", "red dog of a"]
+  found = encode_answers([*told, "two red dogs"], encoder)
+  # A marked one is unknown, as another; the last but one reads as the first.
+  assert found.texts == ["red dog", "\u0416", "cat", "two red dogs"]
+  assert found.merged == 3 and found.cut == 1
+  assert encoder.decode(found.ids[3]) == "two red"
+  assert found.ids.shape == found.mask.shape == (4, 4)
+  assert found.mask.sum(1).tolist() == [4, 3, 3, 4]
 
 
 def test_data_without_questions_is_an_error(tmp_path):

@@ -18,6 +18,7 @@ ASKED = [
   Question("8", "is there a star ?", "exists", {"yes": 9, "no": 1}),
   Question("9", "is there a ring ?", "exists", {"yes": 5, "no": 5}),
 ]
+LIST = ["yes", "no", "red", "Yes"]  # the last one reads like the first
 
 
 @pytest.fixture
@@ -34,18 +35,20 @@ def asked(scenes, monkeypatch):
       question_image=np.zeros(len(questions), np.int32),
       tokens=encoded.ids,
       mask=encoded.mask,
-      answer_list=["yes", "no", "red"],
       skipped=Counter(),
       encoder=made.encoder,
     )
     monkeypatch.setattr(vqa, "question_split", lambda *a, **k: split)
+    ranked = made.experiment.vqa.inference == "rank"
+    needed = (lambda *a: LIST) if ranked else pytest.fail
+    monkeypatch.setattr(vqa, "read_answers", needed)
 
     def answer(predict, params, images, questions, listed, batching):
       if listed is None:
         ids = made.encoder(answers).ids[:, 1:4]
         return np.where(ids == made.encoder.sep_id, made.encoder.pad_id, ids)
       assert listed[0].shape == (3, 10)  # the list, encoded
-      return np.array([split.answer_list.index(text) for text in answers])
+      return np.array([LIST.index(text) for text in answers])
 
     monkeypatch.setattr(vqa, "answer_questions", answer)
     found = vqa.open_scorer(made)(None, tmp_path)
@@ -71,8 +74,12 @@ def test_accuracy_by_kind_beside_the_best_single_answers(
   assert found["chance"]["vqa_accuracy"] == pytest.approx(100.0)
   assert found["score"] == inference
   assert found["samples"]["questions_without_answer"] == 0
-  how = "3 of a list of 3" if inference == "rank" else "beam search with 3"
-  assert how in found["protocol"]
+  how = "beam search with 3"
+  if inference == "rank":
+    how = "1 further ones read like an earlier one, in 10 tokens"
+    assert "3 of a list of 3 answers" in found["protocol"]
+    assert found["samples"]["answers_merged"] == 1
+  assert how in found["protocol"] and "Of " not in found["protocol"]
 
 
 def test_secret_answers_give_a_file_and_no_metrics(asked, tmp_path):
