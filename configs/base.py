@@ -343,7 +343,9 @@ def _evaluation() -> ml_collections.ConfigDict:
     records=0,
     batch_size=50,  # images or texts per encoder call
     pair_batch_size=100,  # image-text pairs per re-ranking call
-    cache_bytes=2**31,  # of encoded images kept; more are encoded again
+    # Of encoded images kept on the devices, and of encoded texts in host
+    # memory; more are encoded again.
+    cache_bytes=2**31,
     galleries=(1000,),  # images per gallery; the first is the headline
     texts_per_image=0,  # first texts of each image in a gallery; 0 = all
     top_k=128,  # candidates that ITM re-ranks, as BLIP on Flickr30k

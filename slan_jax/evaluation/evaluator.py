@@ -1,9 +1,10 @@
 """Drives predict functions over a split: fixed shapes, nothing counted twice.
 
 Batches all have one size; the last is filled up with a repeated row whose
-result is dropped. Texts are encoded once and wait in host memory. Images are
-encoded in chunks that stay on the devices while they fit the budget and are
-encoded again otherwise, so a gallery of any size runs in bounded memory.
+result is dropped. Texts wait in host memory, block after block where they do
+not fit the budget. Images are encoded in chunks that stay on the devices while
+they fit it and are encoded again otherwise, so a gallery of any size runs in
+bounded memory.
 
 Axis letters: B batch, I images, T texts, N tokens.
 """
@@ -33,7 +34,8 @@ class Batching(NamedTuple):
     pairs: image-text pairs per call of the second stage.
     put: places a batch, the same in every process, on the devices; None = the
       default device.
-    cache_bytes: device memory that encoded images may occupy.
+    cache_bytes: device memory that encoded images may occupy, and host memory
+      that encoded texts may.
     progress: whether to show a bar.
   """
 
@@ -121,7 +123,7 @@ def encode_texts(
   batching: Batching,
   bar: tqdm,
 ) -> Tree:
-  """Encodes all texts once.
+  """Encodes all texts at once, whatever memory they need.
 
   Args:
     predict: holds encode_text.
@@ -134,12 +136,56 @@ def encode_texts(
   Returns:
     Their states on the host, leading axis T.
   """
-  encode, parts = jitted(predict["encode_text"]), []
+  batching = batching._replace(cache_bytes=math.inf)
+  ((_, states),) = text_blocks(predict, params, tokens, mask, batching, bar)
+  return states
+
+
+def text_blocks(
+  predict: Predict,
+  params: Tree,
+  tokens: np.ndarray,
+  mask: np.ndarray,
+  batching: Batching,
+  bar: tqdm,
+) -> Iterator[tuple[slice, Tree]]:
+  """Encodes texts block after block, each within `batching.cache_bytes`.
+
+  A block is one batch at least, and all but the last are of whole batches. Who
+  keeps a block while asking for the next one doubles the memory.
+
+  Args:
+    predict: as for `encode_texts`, like all others.
+    params: its parameters.
+    tokens: int32 [T,N].
+    mask: bool [T,N].
+    batching: how they are fed.
+    bar: told of every text.
+
+  Yields:
+    The rows of a block, and their states on the host.
+  """
+  encode, block, held = jitted(predict["encode_text"]), slice(0, 0), None
   for rows, used in batches(len(tokens), batching.size):
     batch = batching.place((tokens[rows], mask[rows]))
-    parts.append(take(fetch(encode(params, *batch)), slice(used)))
+    states = fetch(encode(params, *batch))
+    if held is None:
+      row = sum(x.nbytes for x in jax.tree.leaves(states)) / len(rows)
+      start, count = int(rows[0]), len(tokens) - int(rows[0])
+      if row * count > batching.cache_bytes:
+        whole = int(batching.cache_bytes / row) // batching.size
+        count = min(count, batching.size * max(1, whole))
+      block = slice(start, start + count)
+      held = jax.tree.map(
+        lambda x, n=count: np.empty((n, *x.shape[1:]), x.dtype), states
+      )
+    place = slice(rows[0] - block.start, rows[0] - block.start + used)
+    for own, new in zip(jax.tree.leaves(held), jax.tree.leaves(states)):
+      own[place] = new[:used]
     bar.update(used)
-  return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    if rows[0] + used == block.stop:
+      yield block, held
+      held = None
 
 
 class ImageChunks:
@@ -198,6 +244,7 @@ def score_all(
   batching: Batching,
   bar: tqdm,
   partial: Partial = NOTHING,
+  start: int = 0,
 ) -> dict[str, np.ndarray]:
   """First-stage scores of every image with every text.
 
@@ -209,6 +256,7 @@ def score_all(
     batching: how they are fed.
     bar: told of every image.
     partial: has the chunks that were finished before, and keeps these.
+    start: row of the first of these texts among all.
 
   Returns:
     name -> float32 [I,T].
@@ -221,7 +269,7 @@ def score_all(
   shapes = [
     (len(names), len(chunks.rows(chunk)), count) for chunk in range(len(chunks))
   ]
-  stage = partial.stage("first", [math.prod(s) for s in shapes], names)
+  stage = partial.stage("first", [math.prod(s) for s in shapes], names, start)
   for chunk, shape in enumerate(shapes):
     rows, values = chunks.rows(chunk), stage.take(chunk)
     if values is None:
@@ -248,6 +296,7 @@ def score_pairs(
   batching: Batching,
   bar: tqdm,
   partial: Partial = NOTHING,
+  start: int = 0,
 ) -> np.ndarray:
   """Second-stage scores, pairs of one image together.
 
@@ -260,6 +309,7 @@ def score_pairs(
     batching: how they are fed.
     bar: told of every pair.
     partial: has the chunks that were finished before, and keeps these.
+    start: row of the first of these texts among all.
 
   Returns:
     float32 [I,T]; zero where not wanted.
@@ -267,7 +317,7 @@ def score_pairs(
   logits = np.zeros(wanted.shape, np.float32)
   score, count = paired(itm), range(len(chunks))
   sizes = [int(wanted[chunks.rows(chunk)].sum()) for chunk in count]
-  stage = partial.stage("pairs", sizes, np.packbits(wanted))
+  stage = partial.stage("pairs", sizes, np.packbits(wanted), start)
   for chunk in count:
     rows = chunks.rows(chunk)
     image, text = np.nonzero(wanted[rows])

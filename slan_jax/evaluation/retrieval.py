@@ -12,6 +12,7 @@ from slan_jax.evaluation import gallery as galleries_
 from slan_jax.evaluation.evaluator import Batching, Predict, Tree
 from slan_jax.evaluation.gallery import Gallery, Stages
 from slan_jax.evaluation.partial import NOTHING, Partial
+from slan_jax.evaluation.text_blocks import TextBlocks
 
 
 class Texts(NamedTuple):
@@ -56,22 +57,35 @@ def _scores(
   """Runs both stages; rows of the galleries count within `texts`."""
   count = max(gallery.images for gallery in chosen)
   with evaluator.progress_bar("retrieval", batching) as bar:
-    states = evaluator.encode_texts(
+    blocks = TextBlocks(
       predict, params, texts.tokens, texts.mask, batching, bar
     )
     chunks = evaluator.ImageChunks(predict, params, images, count, batching)
-    alone = evaluator.score_all(
-      predict, params, chunks, states, batching, bar, partial
-    )
+
+    def first(rows: slice, states: Tree) -> dict[str, np.ndarray]:
+      return evaluator.score_all(
+        predict, params, chunks, states, batching, bar, partial, rows.start
+      )
+
+    parts = blocks.each(first)
+    alone = {
+      name: np.concatenate([part[name] for part in parts], axis=1)
+      for name in parts[0]
+    }
     stages = [
       galleries_.first_stage(gallery, alone, first_stage, top_k)
       for gallery in chosen
     ]
     wanted, itm = galleries_.wanted_pairs(chosen, stages), None
+
+    def second(rows: slice, states: Tree) -> np.ndarray:
+      return evaluator.score_pairs(
+        predict["itm"], params, chunks, states, wanted[:, rows], batching, bar,
+        partial, rows.start,
+      )  # fmt: skip
+
     if "itm" in predict:
-      itm = evaluator.score_pairs(
-        predict["itm"], params, chunks, states, wanted, batching, bar, partial
-      )
+      itm = np.concatenate(blocks.each(second), axis=1)
   return stages, wanted, itm
 
 

@@ -118,6 +118,32 @@ def test_batch_sizes_caching_and_meshes_change_nothing(split):
     assert report["samples"] == expected["samples"]
 
 
+@pytest.mark.parametrize(
+  "room,blocks,encoded", [(0, [4, 4, 3], 6), (8, [8, 3], 6), (11, [11], 3)]
+)
+def test_texts_wait_in_blocks_within_the_budget(
+  split, monkeypatch, room, blocks, encoded
+):
+  """Room for so many texts gives the scores of all at once."""
+  expected, held = run(split), []
+  scored = evaluator.score_pairs
+
+  def watched(itm, params, chunks, texts, *rest):
+    held.append(len(texts["word"]))
+    return scored(itm, params, chunks, texts, *rest)
+
+  monkeypatch.setattr(evaluator, "score_pairs", watched)
+  predict = counted()
+  batching = evaluator.Batching(
+    4, 5, cache_bytes=room * WIDTH * 4, progress=False
+  )
+  found = run(split, predict, batching=batching)
+  assert held == blocks and calls(predict)["encode_text"] == encoded
+  assert found.report["metrics"] == pytest.approx(expected.report["metrics"])
+  assert found.report["samples"] == expected.report["samples"]
+  np.testing.assert_array_equal(found.text_to_image, expected.text_to_image)
+
+
 def test_every_batch_has_one_shape(split):
   shapes = []
 
@@ -184,9 +210,12 @@ def calls(predict):
   return {name: function.calls for name, function in predict.items()}
 
 
-def test_an_interrupted_evaluation_goes_on(split, tmp_path, monkeypatch):
+@pytest.mark.parametrize("room", [None, 64])
+def test_an_interrupted_evaluation_goes_on(split, tmp_path, monkeypatch, room):
   monkeypatch.setattr(partial, "_PAUSE", 0)
   batching = evaluator.Batching(2, 3, progress=False)  # four chunks
+  if room is not None:  # four texts at a time
+    batching = batching._replace(cache_bytes=room)
 
   def scored(predict, key="k"):
     kept = partial.Partial(tmp_path / "partial", key, seconds=0)
