@@ -13,7 +13,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/METHOD.md", "docs/CONTRACTS.md")
 FILES = {"model.safetensors"}  # which look like keys
 SECTIONS = (
   "init_from|data|text|model|objective|optimizer|evaluation|mesh|"
-  "localisation|detection|video"
+  "localisation|detection|video|captioning|vqa|grounding"
 )
 
 

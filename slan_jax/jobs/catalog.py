@@ -191,8 +191,8 @@ def training_evaluation(
     if entry.decides not in metrics:  # at the first step: nothing is lost
       raise ConfigError(
         f"data.evaluation_split={setting.split!r} of {experiment.data.dir} has "
-        f"no {entry.decides}: its answers are secret; name another split, or "
-        "set evaluation.every_steps=0"
+        f"no {entry.decides}: its answers are secret or not annotated; name "
+        "another split, or set evaluation.every_steps=0"
       )
     log.evaluation(step, metrics)
     return metrics[entry.decides]

@@ -14,7 +14,7 @@ from slan_jax.evaluation.files import write_atomically
 from slan_jax.input.text import TextEncoder
 from slan_jax.interop.export import detection_values
 from slan_jax.interop.torch_predictions import predictions
-from slan_jax.jobs import choices, common, workdir
+from slan_jax.jobs import choices, common, lineage, workdir
 from slan_jax.jobs.catalog import (
   SCORED,
   make_task,
@@ -77,14 +77,13 @@ def main() -> None:
 def _from_flags() -> int:
   directory = epath.Path(common.WORKDIR.value)
   run = workdir.read(directory)
-  chosen, changed = choices.choose(run, _TASK.value, _SET.value)
-  experiment = on_data(chosen, _DATA.value)
+  experiment, changed = choices.choose(run, _TASK.value, _SET.value)
   common.use_cpu_devices(experiment.mesh.cpu_devices)
   mesh = evaluation_mesh(experiment.mesh, _MESH.value)
   checkpoints = workdir.open_checkpoints(directory)
   request = Request(
     task=_TASK.value,
-    data=experiment.data.dir,
+    data=_DATA.value or experiment.data.dir,
     split=_SPLIT.value,
     galleries=parse_galleries(_GALLERY.value, experiment.evaluation.galleries),
     step=workdir.choose_step(checkpoints, _CHECKPOINT.value),
@@ -105,9 +104,9 @@ def _from_flags() -> int:
   return 0
 
 
-def on_data(experiment: Experiment, directory: str | None) -> Experiment:
+def on_data(experiment: Experiment, directory: str) -> Experiment:
   """The experiment with other data, but with the tokenizer of its run."""
-  if directory is None:
+  if directory == experiment.data.dir:
     return experiment
   data, text = experiment.data, experiment.text
   if text.tokenizer == "dataset":
@@ -145,7 +144,7 @@ def evaluate(
   Args:
     experiment: of the run.
     checkpoints: of the run.
-    request: what to score.
+    request: what to score, and on which data.
     output: where metrics.json is written, with what the pictures need and a
       page. What is scored before the end waits in a folder there: the same
       call goes on from it.
@@ -155,6 +154,8 @@ def evaluate(
     The report of metrics.json.
   """
   common.use_compilation_cache(experiment.compilation_cache)
+  told = lineage.standing(experiment, request.task, request.data)
+  experiment = on_data(experiment, request.data)
   experiment, encoder = read_tokenizer(experiment)
   own = make_task(experiment, encoder)
   mesh = make_mesh(mesh or evaluation_mesh(experiment.mesh))
@@ -187,7 +188,7 @@ def evaluate(
       start = read_start(experiment, encoder, like)
     params = checkpoints.restore_part(request.step, part, like)
     outcome = score(params, output)
-    outcome["protocol"] += choices.describe(request.changed)
+    outcome["protocol"] += f" {told}{choices.describe(request.changed)}"
     untrained = {}
     # Where the truth is secret, there is nothing to compare.
     if start is not None and outcome["metrics"]:

@@ -6,8 +6,31 @@ from typing import Any
 
 from slan_jax.interop import exported
 from slan_jax.jobs import workdir
+from slan_jax.jobs.experiment import Experiment
 
 _BOXED = ("detection", "grounding")
+
+
+def standing(experiment: Experiment, task: str, data: str) -> str:
+  """Whether scores are zero-shot: a sentence for a protocol.
+
+  Silence: the paper's zero-shot rows do not say whether the model was tuned on
+  another data set, as BLIP's was on COCO. Both can be scored, and are told.
+
+  Args:
+    experiment: of the run that is scored.
+    task: that is scored.
+    data: prepared directory that it is scored on.
+  """
+  own = experiment.data
+  sources = {name: Path(place) for name, place, _ in own.mixture}
+  sources = sources or {Path(own.dir).name: Path(own.dir)}
+  learned = f"The run learned {experiment.task} from {', '.join(sources)}"
+  if task != experiment.task:
+    return f"{learned}, not fine-tuned for {task}: zero-shot."
+  if Path(data) not in sources.values():
+    return f"{learned}, not from this data set: zero-shot on it."
+  return f"{learned}, the data set scored here."
 
 
 def saw_boxes(training: dict[str, Any]) -> bool | None:

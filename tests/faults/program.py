@@ -37,9 +37,8 @@ def noting(loader: Loader):
 def scoring_more(experiment, checkpoints, request, output, mesh=None):
   """Scores what is asked, and the tasks of $MORE beside it."""
   for task, data in json.loads(os.environ.get("MORE", "{}")).items():
-    other = evaluate.on_data(experiment, data)
     asked = dataclasses.replace(request, task=task, data=data)
-    EVALUATE(other, checkpoints, asked, output.parent / task, mesh)
+    EVALUATE(experiment, checkpoints, asked, output.parent / task, mesh)
   return EVALUATE(experiment, checkpoints, request, output, mesh)
 
 

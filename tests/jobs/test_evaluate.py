@@ -159,6 +159,7 @@ def test_secret_objects_leave_a_result_file_and_a_page(run, tmp_path, capsys):
   found = json.loads((tmp_path / "metrics.json").read_text())
   assert found["metrics"] == found["untrained"] == found["chance"] == {}
   assert "has an annotated object: no metrics" in found["protocol"]
+  assert "pretrain from scenes, not fine-tuned for det" in found["protocol"]
   rows = json.loads((tmp_path / "detections.json").read_text())
   assert {row["image_id"] for row in rows} == {1, 2, 3}
   assert {row["category_id"] for row in rows} == {18}
@@ -240,10 +241,11 @@ def test_nothing_to_evaluate_is_named(tmp_path):
 
 def test_other_data_is_read_with_the_words_of_the_run(run, tmp_path):
   experiment = workdir.read(run)
-  assert evaluate.on_data(experiment, None) == experiment
+  own = experiment.data.dir
+  assert evaluate.on_data(experiment, own) == experiment
   other = evaluate.on_data(experiment, "elsewhere")
   assert other.data.dir == "elsewhere"
-  directory = Path(experiment.data.dir, "tokenizer")
+  directory = Path(own, "tokenizer")
   assert other.text.tokenizer == str(directory) and directory.is_dir()
   assert evaluate.on_data(other, str(tmp_path)).text == other.text
 

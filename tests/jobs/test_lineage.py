@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from slan_jax.jobs.lineage import saw_boxes
+from slan_jax.jobs.lineage import saw_boxes, standing
+from tests.jobs.light import light_experiment, replace
 
 
 def run(directory, task, begun="", detector="", export=False):
@@ -58,3 +59,17 @@ def test_a_circle_ends(tmp_path):
   first, second = tmp_path / "first", tmp_path / "second"
   run(first, "pretrain", second)
   assert saw_boxes(run(second, "captioning", first)) is False
+
+
+def test_zero_shot_of_a_task_and_of_a_data_set_are_told_apart():
+  pretrained = light_experiment("a/web")
+  tuned = replace(pretrained, task="retrieval")
+  for told, run, data in (
+    ("pretrain from web, not fine-tuned for retrieval: zero", pretrained, "a"),
+    ("retrieval from web, not from this data set: zero", tuned, "b/web"),
+    ("retrieval from web, the data set scored here", tuned, "a/web/"),
+  ):
+    assert f"The run learned {told}" in standing(run, "retrieval", data)
+  both = light_experiment("a", data__mixture=(("x", "b", 1), ("y", "c", 2)))
+  told = standing(replace(both, task="vqa"), "vqa", "a")
+  assert "vqa from x, y, not from this data set" in told

@@ -94,7 +94,7 @@ def test_a_task_is_fed_started_and_scored_by_its_row(
   request = Request(
     task="vqa",
     split="test",
-    data="",
+    data=tuned.data.dir,
     galleries=(4,),
     step=STEPS,
     config_hash="",
