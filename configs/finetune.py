@@ -90,7 +90,7 @@ CAPTIONING: Values = _WRITING | {
   "optimizer.learning_rate": 1e-5,
   "evaluation.every_steps": 2_214,
 }
-# 10 epochs of the 658,111 questions of VQA v2's train and val.
+# 10 epochs of the 658,111 questions of VQA v2's train and val; 15 of train's.
 VQA: Values = _WRITING | {
   "batch_size": 256,
   "total_steps": 25_700,

@@ -84,9 +84,9 @@ def _check(
     raise ValueError("captions: no image to score; is the split empty?")
   if not any(references.values()):
     raise ValueError(
-      f"captions: people's captions of these {len(references)} images are not "
-      "there, so nothing can be scored; those of a test split are known to the "
-      "server alone: submit the file"
+      f"captions: none of {len(references)} images has a reference, so nothing "
+      "can be scored; those of a test split are known to the server alone: "
+      "submit the file"
     )
   for what, ids in (
     ("images without a reference", [i for i, r in references.items() if not r]),

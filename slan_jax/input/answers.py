@@ -50,7 +50,8 @@ def read_answers(directory: str | Path) -> list[str]:
   except (OSError, ValueError) as error:
     raise InputError(
       f"{path}: {error}; it lists the answers to rank, and is made with the "
-      "data where there is a split train"
+      "data where there is a split train: copy it from there, or set "
+      "vqa.inference=generate"
     ) from error
   if not isinstance(answers, list) or not all(
     isinstance(answer, str) and answer.strip() for answer in answers

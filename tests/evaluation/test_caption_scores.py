@@ -136,7 +136,8 @@ def test_spice_is_scored_where_its_models_are(monkeypatch):
   "references,captions,message",
   [
     ({}, {}, "no image to score"),
-    ({"1": []}, {"1": "a"}, "1 images without a reference: 1"),
+    ({"1": []}, {"1": "a"}, "none of 1 images has a reference.*server alone"),
+    ({"1": [], "2": ["b"]}, {"1": "a"}, "1 images without a reference: 1"),
     ({"1": ["a"], "2": ["b"]}, {"1": "a"}, "1 images without a caption: 2"),
     ({"1": ["a"]}, {"1": "a", "9": "b"}, "not in the ground truth: 9"),
   ],
