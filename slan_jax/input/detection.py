@@ -14,7 +14,11 @@ from slan_jax.input.classes import Classes, read_classes
 from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
-from slan_jax.input.source import EvaluationRecord, EvaluationSource
+from slan_jax.input.source import (
+  EvaluationRecord,
+  EvaluationSource,
+  StoredPictures,
+)
 from slan_jax.input.text import load_encoder
 from slan_jax.input.window import boxed_picture, require_still
 
@@ -193,7 +197,7 @@ def detection_split(
   source = EvaluationSource(directory, split)
   classes = classes or read_classes(directory, split)
   rows = {name: row for row, name in enumerate(classes.names)}
-  ids, numbers, sizes, encoded, objects = [], [], [], [], []
+  ids, numbers, sizes, places, objects = [], [], [], [], []
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
@@ -208,7 +212,7 @@ def detection_split(
     ids.append(record.record.id)
     numbers.append(_number(record))
     sizes.append(record.record.size)
-    encoded.append(record.record.image)
+    places.append(number)
     objects.append(
       Objects(
         record.boxes[known],
@@ -235,7 +239,7 @@ def detection_split(
     ids=ids,
     image_ids=np.array(numbers, np.int64),
     sizes=np.array(sizes, np.int32),
-    images=image.Pictures(encoded, config.image_size),
+    images=image.Pictures(StoredPictures(source, places), config.image_size),
     objects=objects,
     classes=classes,
     skipped=+skipped,

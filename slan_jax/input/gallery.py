@@ -11,7 +11,7 @@ import numpy as np
 from slan_jax.input import image
 from slan_jax.input.config import EvaluationConfig
 from slan_jax.input.errors import BadRecord, InputError
-from slan_jax.input.source import TrainingSource
+from slan_jax.input.source import StoredPictures, TrainingSource
 from slan_jax.input.text import TextEncoder, load_encoder
 
 
@@ -78,7 +78,7 @@ def retrieval_split(
   source = TrainingSource(directory, split)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
   rows: dict[tuple[int, bytes], int] = {}  # of a picture, by what it is
-  ids, encoded, texts, text_image = [], [], [], []
+  ids, places, texts, text_image = [], [], [], []
   skipped: Counter[str] = Counter()
   for number in range(len(source)):
     try:
@@ -95,7 +95,7 @@ def retrieval_split(
         image.decode(record.image)
         rows[key] = len(rows)
         ids.append(record.id)
-        encoded.append(record.image)
+        places.append(number)
     except BadRecord as error:
       skipped[str(error)] += 1
       continue
@@ -110,7 +110,7 @@ def retrieval_split(
   return Gallery(
     ids=ids,
     image_ids=np.array([number for number, _ in rows], np.int64),
-    images=image.Pictures(encoded, config.image_size),
+    images=image.Pictures(StoredPictures(source, places), config.image_size),
     texts=texts,
     tokens=tokens.ids,
     mask=tokens.mask,

@@ -10,7 +10,7 @@ import numpy as np
 from slan_jax.input import image
 from slan_jax.input.config import EvaluationConfig
 from slan_jax.input.errors import BadRecord, InputError
-from slan_jax.input.source import EvaluationSource, Phrase
+from slan_jax.input.source import EvaluationSource, Phrase, StoredPictures
 from slan_jax.input.text import TextEncoder, load_encoder
 
 # Side of a square of the same area, fraction of the image: in between the
@@ -96,7 +96,7 @@ def grounding_split(
   source = EvaluationSource(directory, split)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
   examples: list[GroundingExample] = []
-  encoded, owners, spans = [], [], []
+  places, owners, spans = [], [], []
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
@@ -114,13 +114,13 @@ def grounding_split(
         tokens = encoder.span_tokens(caption, [p.span for p in boxed])
         named = [grounded(phrase, len(boxes)) for phrase in boxed]
         examples.append(GroundingExample(record.id, caption, named))
-        owners.append(len(encoded))
+        owners.append(len(places))
         spans.append(tokens)
     if len(examples) > before:
-      encoded.append(record.image)
+      places.append(number)
   if not examples:
     raise InputError(f"{directory}: split {split!r} has no phrases with boxes")
-  pictures = image.Pictures(encoded, config.image_size)
+  pictures = image.Pictures(StoredPictures(source, places), config.image_size)
   return make_split(examples, pictures, owners, spans, +skipped, encoder)
 
 

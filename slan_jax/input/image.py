@@ -131,10 +131,10 @@ class Pictures:
   """Encoded pictures that decode to [n, S, S, 3] uint8 when indexed by rows."""
 
   def __init__(self, encoded: Sequence[bytes], side: int):
-    """Keeps the bytes.
+    """Decodes nothing yet.
 
     Args:
-      encoded: The pictures.
+      encoded: The pictures, held or read when they are asked for.
       side: S, pixels of each decoded square.
     """
     self._encoded = encoded

@@ -14,6 +14,7 @@ from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
 from slan_jax.input.parts import PartRecord, PartSource, Statement
+from slan_jax.input.source import StoredPictures
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.input.words import mirror_directions
 
@@ -177,8 +178,7 @@ def pair_split(
   """
   source = PartSource(directory, split, _NEEDS)
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
-  statements, ids = [], []
-  sides: tuple[list[bytes], list[bytes]] = ([], [])
+  statements, ids, places = [], [], []
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
@@ -191,16 +191,19 @@ def pair_split(
       continue
     statements += told
     ids += [record.id] * len(told)
-    for side, (data, _) in zip(sides, record.pictures):
-      side += [data] * len(told)
+    places += [number] * len(told)
   if not statements:
     raise InputError(f"{directory}: split {split!r} has no usable statement")
   tokens = encoder([statement.text for statement in statements])
+  left, right = (
+    image.Pictures(StoredPictures(source, places, field), config.image_size)
+    for field in ("image", "more_images/image")
+  )
   return PairSplit(
     statements=statements,
     ids=ids,
-    left=image.Pictures(sides[0], config.image_size),
-    right=image.Pictures(sides[1], config.image_size),
+    left=left,
+    right=right,
     labels=np.array([statement.true for statement in statements], np.int32),
     tokens=tokens.ids,
     mask=tokens.mask,

@@ -14,6 +14,7 @@ from slan_jax.input.config import EvaluationConfig, InputConfig
 from slan_jax.input.errors import BadRecord, InputError
 from slan_jax.input.maker import Batch
 from slan_jax.input.parts import PartRecord, PartSource, Question
+from slan_jax.input.source import StoredPictures
 from slan_jax.input.text import TextEncoder, load_encoder
 from slan_jax.input.words import mirror_directions
 
@@ -188,7 +189,7 @@ def question_split(
   """
   source = PartSource(directory, split, ("questions", "answers"))
   encoder = load_encoder(config.tokenizer, config.max_length, directory)
-  questions, rows, names, encoded = [], [], [], []
+  questions, rows, names, places = [], [], [], []
   skipped: Counter[str] = Counter()
   for number in range(min(limit or len(source), len(source))):
     try:
@@ -204,13 +205,13 @@ def question_split(
     rows += [len(names)] * len(asked)
     questions += asked
     names.append(record.id)
-    encoded.append(record.record.image)
+    places.append(number)
   if not questions:
     raise InputError(f"{directory}: split {split!r} has no usable question")
   tokens = encoder([question.text for question in questions])
   return QuestionSplit(
     questions=questions,
-    images=image.Pictures(encoded, config.image_size),
+    images=image.Pictures(StoredPictures(source, places), config.image_size),
     image_ids=names,
     question_image=np.array(rows, np.int32),
     tokens=tokens.ids,

@@ -5,6 +5,7 @@ ArrayRecord shards and a tokenizer. Training sees pictures and captions only;
 phrases and boxes are read through `EvaluationSource`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,6 +151,37 @@ class EvaluationSource(TrainingSource):
       crowd=np.array(fields["objects/crowd"].int64_list.value, bool),
       areas=_areas(fields),
     )
+
+
+class StoredPictures(Sequence):
+  """Encoded pictures of records, read whenever they are asked for.
+
+  A test split's would fill the memory: VQA's are 13 GB.
+  """
+
+  def __init__(
+    self, source: TrainingSource, numbers: Sequence[int], field: str = "image"
+  ):
+    """Reads nothing yet.
+
+    Args:
+      source: Holds the records.
+      numbers: The records, each of which was read before.
+      field: Whose first picture is meant.
+    """
+    self._source, self._numbers, self._field = source, numbers, field
+
+  def __len__(self) -> int:
+    return len(self._numbers)
+
+  def __getitem__(self, row: int) -> bytes:
+    """The bytes of a picture.
+
+    Raises:
+      BadRecord: It can no longer be read.
+    """
+    fields = self._source.features(self._numbers[row])
+    return fields[self._field].bytes_list.value[0]
 
 
 def _open(directory: Path, split: str) -> Any:

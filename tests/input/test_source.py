@@ -8,7 +8,11 @@ from tensorflow_datasets.proto import tf_example_pb2
 from data.metadata import write_metadata
 from data.schema import record
 from slan_jax.input.errors import BadRecord, InputError
-from slan_jax.input.source import EvaluationSource, TrainingSource
+from slan_jax.input.source import (
+  EvaluationSource,
+  StoredPictures,
+  TrainingSource,
+)
 from tests.input.prepared import damage, picture, plain_records, write_dataset
 
 
@@ -93,6 +97,22 @@ def test_another_data_set_is_refused(tmp_path):
   write_metadata(epath.Path(tmp_path), "other", fields, lengths, sizes)
   with pytest.raises(InputError, match="captions"):
     TrainingSource(tmp_path, "train")
+
+
+def test_pictures_of_a_split_are_read_when_they_are_asked_for(tmp_path):
+  noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+  image = cv2.imencode(".png", noise)[1].tobytes()
+  records = plain_records(4)
+  records[2]["image"] = image
+  directory = write_dataset(tmp_path, train=records)
+  source = TrainingSource(directory, "train")
+  stored = StoredPictures(source, [2, 0])
+  assert list(stored) == [image, picture(0)]
+  (shard,) = directory.glob("*train*")
+  damage(shard, image)
+  assert stored[1] == picture(0)
+  with pytest.raises(BadRecord, match="unreadable record"):
+    StoredPictures(TrainingSource(directory, "train"), [2])[0]
 
 
 def test_a_damaged_record_spares_the_others(tmp_path):
