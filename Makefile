@@ -125,7 +125,7 @@ $(TASK_RUNS)/zeroshot/eval/grounding/metrics.json: \
 endif
 
 test: setup-test lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Kills twenty runs at random moments: make test kills three.
 test-faults: setup-test

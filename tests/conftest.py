@@ -9,6 +9,7 @@ _FLAGS = (
   "--xla_force_host_platform_device_count=8",
   "--xla_backend_optimization_level=0",
   "--xla_llvm_disable_expensive_passes=true",
+  "--xla_cpu_use_fusion_emitters=false",
 )
 _given = os.environ.get("XLA_FLAGS", "").split()
 os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys((*_given, *_FLAGS)))
@@ -25,6 +26,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # examples in every run, so that a failure can be repeated.
 settings.register_profile("quiet", deadline=None, derandomize=True)
 settings.load_profile("quiet")
+
+
+# Files are dealt out whole, so that what one compiles serves all of its tests.
+# Those that compile longest go first: no core waits for the other at the end.
+_LONGEST = (
+  "tests/tasks/test_pretrain.py",
+  "tests/training/test_sharding.py",
+  "tests/slan_torch/test_parity.py",
+  "tests/slan_torch/test_slan.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  items.sort(key=lambda item: item.nodeid.partition("::")[0] not in _LONGEST)
 
 
 @pytest.fixture(scope="session")
