@@ -15,7 +15,8 @@ def standing(experiment: Experiment, task: str, data: str) -> str:
   """Whether scores are zero-shot: a sentence for a protocol.
 
   Silence: the paper's zero-shot rows do not say whether the model was tuned on
-  another data set, as BLIP's was on COCO. Both can be scored, and are told.
+  another data set, as BLIP's was on COCO. Both can be scored, and are told. A
+  data set that was pre-trained on is no zero-shot test, whatever its split.
 
   Args:
     experiment: of the run that is scored.
@@ -25,12 +26,12 @@ def standing(experiment: Experiment, task: str, data: str) -> str:
   own = experiment.data
   sources = {name: Path(place) for name, place, _ in own.mixture}
   sources = sources or {Path(own.dir).name: Path(own.dir)}
-  learned = f"The run learned {experiment.task} from {', '.join(sources)}"
+  told = f"The run learned {experiment.task} from {', '.join(sources)}"
+  known = Path(data) in sources.values()
+  told += ", the data set scored here" if known else ", not from this data set"
   if task != experiment.task:
-    return f"{learned}, not fine-tuned for {task}: zero-shot."
-  if Path(data) not in sources.values():
-    return f"{learned}, not from this data set: zero-shot on it."
-  return f"{learned}, the data set scored here."
+    told += f", and was not fine-tuned for {task}"
+  return f"{told}." if known else f"{told}: zero-shot."
 
 
 def saw_boxes(training: dict[str, Any]) -> bool | None:

@@ -65,11 +65,22 @@ def test_zero_shot_of_a_task_and_of_a_data_set_are_told_apart():
   pretrained = light_experiment("a/web")
   tuned = replace(pretrained, task="retrieval")
   for told, run, data in (
-    ("pretrain from web, not fine-tuned for retrieval: zero", pretrained, "a"),
-    ("retrieval from web, not from this data set: zero", tuned, "b/web"),
-    ("retrieval from web, the data set scored here", tuned, "a/web/"),
+    (
+      "pretrain from web, not from this data set, and was not fine-tuned for "
+      "retrieval: zero-shot.",
+      pretrained,
+      "a",
+    ),
+    (
+      "pretrain from web, the data set scored here, and was not fine-tuned for "
+      "retrieval.",
+      pretrained,
+      "a/web",
+    ),
+    ("retrieval from web, not from this data set: zero-shot.", tuned, "b/web"),
+    ("retrieval from web, the data set scored here.", tuned, "a/web/"),
   ):
-    assert f"The run learned {told}" in standing(run, "retrieval", data)
+    assert standing(run, "retrieval", data) == f"The run learned {told}"
   both = light_experiment("a", data__mixture=(("x", "b", 1), ("y", "c", 2)))
   told = standing(replace(both, task="vqa"), "vqa", "a")
   assert "vqa from x, y, not from this data set" in told
