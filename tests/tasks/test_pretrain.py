@@ -11,13 +11,7 @@ import pytest
 from slan_jax.models.slan import Slan
 from slan_jax.objective import contrastive
 from slan_jax.tasks import fused
-from tests.models.small import (
-  LENGTH,
-  random_params,
-  small_batch,
-  small_config,
-  small_task,
-)
+from tests.models.small import LENGTH, small_batch, small_config, small_task
 
 
 @functools.cache
@@ -88,10 +82,8 @@ CONTRACT = {
 
 
 def test_which_loss_trains_what():
-  task = small_task(
-    "scenes,preset=paper", objective__lm=1.0, model__adaptor__levels=1
-  )
-  params, carry = random_params(task), start("scenes,preset=paper")[2]
+  task = small_task("scenes,preset=paper", objective__lm=1.0)
+  _, params, carry = start("scenes,preset=paper")
   batch = jax.tree.map(jnp.asarray, small_batch(task))
 
   def means(params):
