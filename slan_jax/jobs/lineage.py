@@ -27,7 +27,7 @@ def standing(experiment: Experiment, task: str, data: str) -> str:
   sources = {name: Path(place) for name, place, _ in own.mixture}
   sources = sources or {Path(own.dir).name: Path(own.dir)}
   told = f"The run learned {experiment.task} from {', '.join(sources)}"
-  known = Path(data) in sources.values()
+  known = Path(data).resolve() in {p.resolve() for p in sources.values()}
   told += ", the data set scored here" if known else ", not from this data set"
   if task != experiment.task:
     told += f", and was not fine-tuned for {task}"

@@ -159,7 +159,7 @@ def test_secret_objects_leave_a_result_file_and_a_page(run, tmp_path, capsys):
   found = json.loads((tmp_path / "metrics.json").read_text())
   assert found["metrics"] == found["untrained"] == found["chance"] == {}
   assert "has an annotated object: no metrics" in found["protocol"]
-  assert "pretrain from scenes, not fine-tuned for det" in found["protocol"]
+  assert "not fine-tuned for detection: zero-shot." in found["protocol"]
   rows = json.loads((tmp_path / "detections.json").read_text())
   assert {row["image_id"] for row in rows} == {1, 2, 3}
   assert {row["category_id"] for row in rows} == {18}

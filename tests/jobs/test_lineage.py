@@ -78,7 +78,7 @@ def test_zero_shot_of_a_task_and_of_a_data_set_are_told_apart():
       "a/web",
     ),
     ("retrieval from web, not from this data set: zero-shot.", tuned, "b/web"),
-    ("retrieval from web, the data set scored here.", tuned, "a/web/"),
+    ("retrieval from web, the data set scored here.", tuned, "a/b/../web"),
   ):
     assert standing(run, "retrieval", data) == f"The run learned {told}"
   both = light_experiment("a", data__mixture=(("x", "b", 1), ("y", "c", 2)))
