@@ -41,7 +41,8 @@ TASK_RUNS ?= $(ALL_SEEDS)$(if $(SEED),-seed$(SEED))
 # make tasks SCRATCH=1: the same without pre-training, beside it on the page.
 SCRATCH_RUNS := $(TASK_RUNS)-scratch
 TUNED := $(if $(SCRATCH),$(SCRATCH_RUNS),$(TASK_RUNS))
-START = $(if $(SCRATCH),,--config.init_from.run=$(RUN))
+START = $(if $(SCRATCH),'--config.optimizer.frozen=()',\
+  --config.init_from.run=$(RUN))
 # Alone on the page while there is nothing to stand beside.
 SHOWN = $(if $(SCRATCH),$(if $(wildcard $(TASK_RUNS)/*/eval),,scratch alone))
 # What the pre-trained run is scored on as it is.

@@ -170,6 +170,13 @@ TABLES = {
         "a box fits by outline alone, not by the share of the peak",
         {"model.word_map.peak_sharpness": 0.0},
       ),
+      "no_reading": Row(
+        "neither words nor regions read the map",
+        {"model.word_map.read_sharpness": 0.0},
+      ),
+      "no_captions": Row(
+        "the text decoder does not learn captions", {"objective.lm": 0.0}
+      ),
       "no_places": Row(
         "words around a phrase say nothing of its place",
         {"model.word_map.place_bound": 0.0},

@@ -223,6 +223,9 @@ def _model() -> ml_collections.ConfigDict:
     affinity_upsample=2,  # finer side of the spread map
     competition=0.0,  # a phrase fades where another leads; per unit of lead
     peak_sharpness=0.0,  # fit of a box counts the share of the peak inside
+    # Words read the map where their phrase is, at softmax(this * its map), and
+    # regions inside their boxes; 0 = they do not.
+    read_sharpness=0.0,
   )
   model.heads = _section(
     embed_dim=256,  # of ITC; silence, as ALBEF

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from tokenizers import Tokenizer
 
+from data import scene_questions, scene_statements
 from data.grammar import grammar_words
 from data.source import Source, at_least
 from data.vocabulary import words_tokenizer
@@ -61,9 +62,10 @@ class Drawn(Source):
         yield split, [start, min(start + chunk, size)]
 
   def tokenizer(self) -> Tokenizer:
-    """The vocabulary of the grammar; further words are spelled by letters.
+    """The words of captions, questions and statements; others by letters.
 
     It is the same for all drawn data sets, so that a model trained on one of
     them reads the others.
     """
-    return words_tokenizer(grammar_words())
+    more = *scene_questions.WORDS, *scene_statements.WORDS
+    return words_tokenizer([*grammar_words(), *more])

@@ -28,6 +28,8 @@ _EXISTING = (
   ("size", "colour", "shape"),
 )
 _YES_NO = ("yes", "no")
+# What questions and answers hold beside the words of captions.
+WORDS = (*_VALUES, "what", "how", "many", "are", "one", "ones", *_YES_NO)
 
 
 class Question(NamedTuple):

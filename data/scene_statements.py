@@ -16,6 +16,8 @@ from data.scene import COLOURS, SHAPES, Item, Level, sample_items
 
 KINDS = ("side", "both", "each", "more", "count")
 SIDES = ("left", "right")
+# What statements hold beside the words of captions.
+WORDS = ("pictures", "each", "more", "in", "are")
 PAIRS = 4  # told of by two statements: PAIRS * 2 records
 _VALUES = {"colour": tuple(COLOURS), "shape": SHAPES}
 _TRIES = 60  # changes before another pair is taken

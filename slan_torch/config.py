@@ -62,7 +62,7 @@ _MODEL = {
   "extent_threshold extent_softness move_threshold centre_decay",
   "word_map": "enabled width stride phrases phrase_window place_bound affinity "
   "affinity_scale affinity_distance affinity_window affinity_upsample "
-  "competition peak_sharpness",
+  "competition peak_sharpness read_sharpness",
   "heads": "embed_dim matching_regions evidence",
 }
 _BACKBONES = {

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from slan_torch import neighbours
 from slan_torch.fusion import make_fusion
 from slan_torch.position import sine_position
+from slan_torch.reading import EPSILON, Reading
 from slan_torch.roi_align import roi_align
 
 _UNCHOSEN = -1e9
@@ -44,9 +45,13 @@ class Locator(nn.Module):
     self.levels = cfg.adaptor.levels
     for i in range(self.levels):
       self.add_module(f"level_{i + 1}", Level(cfg, i))
+    self.ends_in_norm = cfg.adaptor.fusion == "residual" and self.levels > 0
+    if self.ends_in_norm:
+      self.region_norm = nn.LayerNorm(cfg.width, EPSILON)
+      self.word_norm = nn.LayerNorm(cfg.width, EPSILON)
 
   def forward(
-    self, regions, words, exists, sought, pyramid, phrase_map
+    self, regions, words, exists, sought, pyramid, phrase_map, cells=None
   ) -> Located:
     """Moves the regions to where the words are.
 
@@ -59,15 +64,19 @@ class Locator(nn.Module):
       pyramid: F_1..F_L, each [B, H_i, W_i, D].
       phrase_map: relative similarity [B, h, w, P] and mask [B, P]; needed
         when `adaptor.words` is "phrases".
+      cells: [B, h, w, C] of the word map that regions read, or None.
     """
     boxes, embedded = regions["boxes"], regions["embeddings"]
     mask = regions["mask"]
     steps, confirmed = [boxes], torch.zeros_like(mask)
     for i in range(self.levels):
       boxes, embedded, words, confirmed = getattr(self, f"level_{i + 1}")(
-        boxes, embedded, words, mask, exists, sought, pyramid[i], phrase_map
-      )
+        boxes, embedded, words, mask, exists, sought, pyramid[i], phrase_map,
+        cells,
+      )  # fmt: skip
       steps.append(boxes)
+    if self.ends_in_norm:
+      embedded, words = self.region_norm(embedded), self.word_norm(words)
     return Located(
       boxes=torch.stack(steps, 1),
       regions=embedded,
@@ -87,10 +96,13 @@ class Level(nn.Module):
     self.fusion = make_fusion(cfg.adaptor.fusion, cfg.width, cfg.adaptor.heads)
     if cfg.adaptor.size != "soft_extent":
       self.log_scale = nn.Parameter(torch.zeros(2))  # p_w, p_h of line 9
+    if cfg.word_map.read_sharpness:
+      self.reading = Reading(cfg.word_map.width, cfg.width)
 
   def forward(
-    self, boxes, embedded, words, mask, exists, sought, features, phrase_map
-  ):
+    self, boxes, embedded, words, mask, exists, sought, features, phrase_map,
+    cells,
+  ):  # fmt: skip
     """Returns G_i, E_i^G, E_i^T and which regions are confirmed."""
     cfg = self.cfg
     embedded, words = self.fusion(embedded, words, mask, exists)  # line 4
@@ -114,7 +126,8 @@ class Level(nn.Module):
         samples=cfg.roi_size * cfg.sampling_ratio,
       )
     boxes, confirmed = self._move(boxes, similarity, valid, mask, window)
-    return boxes, self._embed(boxes, features, embedded), words, confirmed
+    embedded = self._embed(boxes, features, embedded, cells)
+    return boxes, embedded, words, confirmed
 
   def _window(self, boxes: Tensor) -> Tensor:
     """(NW_i, NH_i) of every region, fractions of the image: [B, R, 2]."""
@@ -154,12 +167,15 @@ class Level(nn.Module):
     moved = torch.cat([centre, size], -1)
     return torch.where(moves[..., None], moved, boxes), moves & won
 
-  def _embed(self, boxes, features, embedded):
+  def _embed(self, boxes, features, embedded, cells):
     """Line 11: Embedding(G_i, F_i), RoIAlign and average pooling."""
     cfg = self.cfg
     place = boxes if cfg.differentiable_boxes else boxes.detach()
     pooled = roi_align(features, place, cfg.roi_size, cfg.sampling_ratio)
     pooled = pooled.mean((2, 3)).to(embedded.dtype)
+    if cells is not None:
+      read = roi_align(cells, place, cfg.roi_size, cfg.sampling_ratio)
+      pooled = pooled + self.reading(read.mean((2, 3)))
     if self.add_position:
       pooled = pooled + box_position(boxes, pooled.shape[-1]).to(pooled.dtype)
     return pooled if cfg.refine == "overwrite" else embedded + pooled

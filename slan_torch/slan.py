@@ -17,6 +17,7 @@ from slan_torch.generation import Captioner
 from slan_torch.layers import Linear32, l2_normalize
 from slan_torch.locator import Located, Locator, box_position
 from slan_torch.pyramid import Pyramid, interpolate
+from slan_torch.reading import Reading, WordReading
 from slan_torch.region_filter import select_regions
 from slan_torch.resnet import ResNet
 from slan_torch.roi_align import roi_align
@@ -119,6 +120,10 @@ class SLANModel(Pretrained, Captioner, nn.Module):
       low = channels[self._low]
       self.word_map = word_map.WordMap(low, cfg.word_map.width)
       self.phrases = word_map.Phrases(cfg.word_map, cfg.width)
+      channels, sharpness = cfg.word_map.width, cfg.word_map.read_sharpness
+      if sharpness:
+        self.region_reading = Reading(channels, cfg.width)
+        self.word_reading = WordReading(channels, cfg.width, sharpness)
     if cfg.heads.evidence:
       self.evidence = Linear32(5, 2)
     # What the contrastive losses learn beside the model.
@@ -168,16 +173,23 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     maps, low = self._maps(images.to(self.image_dtype))
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
-    regions = self._filter(proposals, v, top, threshold)
     words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
       if cfg.word_map.place_bound:
         words = word_map.with_places(words)
       weights = self._affinity(pixels, maps, low)
+    cells = self._cells(words)
+    regions = self._filter(proposals, v, cells, top, threshold)
     cls = _masked_mean(regions["embeddings"], regions["mask"])
     embedding = l2_normalize(self.image_projection(cls))
     return ImageState(proposals, regions, pyramid, words, weights, v, embedding)
+
+  def _cells(self, words: Tensor | None) -> Tensor | None:
+    """The word map as regions read it, [B, h, w, C], or None."""
+    if words is None or not self.cfg.word_map.read_sharpness:
+      return None
+    return words[..., : self.cfg.word_map.width].detach()
 
   @property
   def image_dtype(self) -> torch.dtype:
@@ -192,7 +204,12 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     return maps, maps[self._low] if self.cfg.word_map.enabled else None
 
   def _filter(
-    self, proposals: Arrays, v: Tensor, top: int | None, threshold: float | None
+    self,
+    proposals: Arrays,
+    v: Tensor,
+    cells: Tensor | None,
+    top: int | None,
+    threshold: float | None,
   ) -> Arrays:
     """Algorithm 1, line 2; E_0^G of the kept regions only."""
     cfg = self.cfg
@@ -208,6 +225,9 @@ class SLANModel(Pretrained, Captioner, nn.Module):
     place = boxes if cfg.adaptor.differentiable_boxes else boxes.detach()
     sizes = cfg.adaptor.roi_size, cfg.adaptor.sampling_ratio
     embedded = roi_align(v, place, *sizes).mean((2, 3))
+    if cells is not None:
+      read = roi_align(cells, place, *sizes).mean((2, 3))
+      embedded = embedded + self.region_reading(read)
     if cfg.filter.add_query:
       embedded = embedded + self.query_projection(states)
     if cfg.filter.add_position:
@@ -286,16 +306,22 @@ class SLANModel(Pretrained, Captioner, nn.Module):
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""
-    maps = None
+    maps, words, cells = None, text.words, self._cells(image.word_map)
     if text.phrases is not None:
-      maps = self.phrase_maps(image, text).extent, text.phrases["mask"]
+      found = self.phrase_maps(image, text)
+      maps = found.extent, text.phrases["mask"]
+      if cells is not None:
+        words = words + self.word_reading(
+          cells, found.cosine, found.peak, text.phrases, words.shape[1]
+        )
     return self.locator(
       image.regions,
-      text.words,
+      words,
       text.mask,
       word_map.sought_tokens(text.mask, self.cfg.adaptor.words),
       image.pyramid,
       maps,
+      cells,
     )
 
   def box_fit(

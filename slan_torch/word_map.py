@@ -96,7 +96,8 @@ class Phrases(nn.Module):
     Returns:
       vectors: [B, P, width] float32, unit length (zero where none); with
       `place_bound`, [B, P, width + 2], a slope along x and y behind it;
-      head: [B, P] token of the phrase's last word; mask: [B, P] bool.
+      head: [B, P] token of the phrase's last word; length: [B, P], its
+      tokens; mask: [B, P] bool.
     """
     head, mask = phrase_heads(content, most or self.cfg.phrases)
     back = torch.arange(self.cfg.phrase_window, device=head.device)
@@ -108,12 +109,12 @@ class Phrases(nn.Module):
     rows = torch.arange(len(head), device=head.device)[:, None, None]
     words = embeddings[rows, place].masked_fill(~inside[..., None], 0.0)
     vectors = l2_normalize(self.compose(words))
+    length = inside.sum(-1)
     if self.cfg.place_bound:
-      first = head + 1 - inside.sum(-1)
-      slope = self._slope(embeddings, inner, first, head)
+      slope = self._slope(embeddings, inner, head + 1 - length, head)
       slope = slope.masked_fill(~mask[..., None], 0.0)
       vectors = torch.cat([vectors, slope], -1)
-    return {"vectors": vectors, "head": head, "mask": mask}
+    return {"vectors": vectors, "head": head, "length": length, "mask": mask}
 
   def _slope(
     self, embeddings: Tensor, inner: Tensor, first: Tensor, last: Tensor

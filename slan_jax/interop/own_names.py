@@ -79,6 +79,11 @@ norm   word_map/norm
 kernel phrases/compose phrases/place_in
 dense  phrases/place_out
 array  locator/level_{s}/log_scale
+norm   locator/region_norm locator/word_norm
+norm   region_reading/norm word_reading/found/norm
+dense  region_reading/out word_reading/found/out
+norm   locator/level_{s}/reading/norm
+dense  locator/level_{s}/reading/out
 """)
 
 _PARTS = {kind: table.rows for kind, table in names.KINDS.items()}

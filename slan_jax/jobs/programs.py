@@ -11,7 +11,11 @@ from slan_jax.input.text import TextEncoder
 from slan_jax.jobs.catalog import make_task
 from slan_jax.jobs.experiment import Experiment, without_remat
 from slan_jax.tasks.task import Task
-from slan_jax.training.optimizer import make_optimizer, make_schedule
+from slan_jax.training.optimizer import (
+  hold_frozen,
+  make_optimizer,
+  make_schedule,
+)
 from slan_jax.training.sharding import batch_sharding, check_batch, replicated
 from slan_jax.training.state import (
   TrainState,
@@ -51,6 +55,12 @@ def make_step(
 ) -> Step:
   """The training step of a task; `like` as `abstract_state` returns it."""
   options = experiment.optimizer
+  held = hold_frozen(like.params, options.frozen)
+  copied = make_copy(
+    like.params,
+    dtype=experiment.model.compute_dtype,
+    gather=experiment.mesh.gather,
+  )
   return Step(
     task,
     make_optimizer(options),
@@ -58,11 +68,7 @@ def make_step(
     ema_decay=options.ema_decay,
     like=like,
     mesh=mesh,
-    copy=make_copy(
-      like.params,
-      dtype=experiment.model.compute_dtype,
-      gather=experiment.mesh.gather,
-    ),
+    copy=lambda params: copied(held(params)),
   )
 
 

@@ -207,6 +207,7 @@ class WordMap:
   affinity_upsample: int
   competition: float
   peak_sharpness: float
+  read_sharpness: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 
 from slan_jax.models import config
 from slan_jax.models.fusion import Fusion
+from slan_jax.models.layers import layer_norm
 from slan_jax.models.position import sine_position
+from slan_jax.models.reading import EPSILON, Reading
 from slan_jax.ops import boxes as box_ops
 from slan_jax.ops import neighbours
 from slan_jax.ops.cells import cell_centres, neighbour_mask
@@ -54,6 +56,7 @@ class Locator(nn.Module):
     sought: jax.Array,
     pyramid: tuple[jax.Array, ...],
     phrase_map: tuple[jax.Array, jax.Array] | None,
+    cells: jax.Array | None = None,
   ) -> Located:
     """Moves the regions to where the words are.
 
@@ -66,6 +69,7 @@ class Locator(nn.Module):
       pyramid: F_1..F_L, each [B, H_i, W_i, D].
       phrase_map: relative similarity [B, h, w, P] and mask [B, P]; needed
         when `adaptor.words` is "phrases".
+      cells: [B, h, w, C] of the word map that regions read, or None.
 
     Returns:
       `Located`.
@@ -76,9 +80,14 @@ class Locator(nn.Module):
     for i in range(self.cfg.adaptor.levels):
       level = Level(self.cfg, i, self.dtype, name=f"level_{i + 1}")
       boxes, embedded, words, confirmed = level(
-        boxes, embedded, words, mask, exists, sought, pyramid[i], phrase_map
-      )
+        boxes, embedded, words, mask, exists, sought, pyramid[i], phrase_map,
+        cells,
+      )  # fmt: skip
       steps.append(boxes)
+    if self.cfg.adaptor.fusion == "residual" and self.cfg.adaptor.levels:
+      # What a stack of pre-LN blocks adds up ends in a norm.
+      embedded = layer_norm(EPSILON, self.dtype, "region_norm")(embedded)
+      words = layer_norm(EPSILON, self.dtype, "word_norm")(words)
     targets = jnp.stack(steps[1:] or steps, axis=1)
     return Located(
       boxes=jnp.stack(steps, axis=1),
@@ -98,8 +107,9 @@ class Level(nn.Module):
 
   @nn.compact
   def __call__(
-    self, boxes, embedded, words, mask, exists, sought, features, phrase_map
-  ):
+    self, boxes, embedded, words, mask, exists, sought, features, phrase_map,
+    cells,
+  ):  # fmt: skip
     """Returns G_i, E_i^G, E_i^T and which regions are confirmed."""
     cfg = self.cfg.adaptor
     fuse = Fusion(cfg.fusion, cfg.heads, self.dtype, name="fusion")
@@ -125,7 +135,8 @@ class Level(nn.Module):
         cosine=True,
       )
     boxes, confirmed = self._move(boxes, similarity, valid, mask, window)
-    return boxes, self._embed(boxes, features, embedded), words, confirmed
+    embedded = self._embed(boxes, features, embedded, cells)
+    return boxes, embedded, words, confirmed
 
   def _window(self, boxes: jax.Array) -> jax.Array:
     """(NW_i, NH_i) of every region, fractions of the image: [B, R, 2]."""
@@ -176,14 +187,16 @@ class Level(nn.Module):
     log = self.param("log_scale", nn.initializers.zeros, (2,))
     return jnp.exp(log)[None, None]
 
-  def _embed(self, boxes, features, embedded):
+  def _embed(self, boxes, features, embedded, cells):
     """Line 11: Embedding(G_i, F_i), RoIAlign and average pooling."""
-    cfg = self.cfg.adaptor
-    pooled = roi_mean(
-      features,
-      boxes if cfg.differentiable_boxes else jax.lax.stop_gradient(boxes),
-      samples=cfg.roi_size * cfg.sampling_ratio,
-    ).astype(self.dtype)
+    cfg, place = self.cfg.adaptor, boxes
+    if not cfg.differentiable_boxes:
+      place = jax.lax.stop_gradient(boxes)
+    samples = cfg.roi_size * cfg.sampling_ratio
+    pooled = roi_mean(features, place, samples=samples).astype(self.dtype)
+    if cells is not None:
+      read = roi_mean(cells, place, samples=samples)
+      pooled += Reading(self.cfg.width, self.dtype, name="reading")(read)
     if self.cfg.filter.add_position:
       pooled += box_position(boxes, pooled.shape[-1]).astype(self.dtype)
     return pooled if cfg.refine == "overwrite" else embedded + pooled

@@ -21,6 +21,7 @@ from slan_jax.models.detector import Detector
 from slan_jax.models.layers import l2_normalize
 from slan_jax.models.locator import Located, Locator, box_position
 from slan_jax.models.pyramid import Pyramid
+from slan_jax.models.reading import Reading, WordReading
 from slan_jax.models.resnet import ResNet
 from slan_jax.models.vit import Vit
 from slan_jax.ops.roi_align import roi_align, roi_mean
@@ -113,6 +114,11 @@ class Slan(nn.Module):
     if cfg.word_map.enabled:
       self.word_map = word_map.WordMap(cfg.word_map.width, dtype)
       self.phrases = word_map.Phrases(cfg.word_map, dtype)
+      if cfg.word_map.read_sharpness:
+        self.region_reading = Reading(cfg.width, dtype)
+        self.word_reading = WordReading(
+          cfg.width, cfg.word_map.read_sharpness, dtype
+        )
     if cfg.heads.evidence:
       # From zero: the evidence joins a head that has begun to learn.
       self.evidence = nn.Dense(
@@ -133,13 +139,13 @@ class Slan(nn.Module):
     maps, low = self._maps(self._normalised(pixels))
     v, pyramid = self.pyramid(maps)
     proposals = self.detector(maps[max(maps)])
-    regions = self._filter(proposals, v)
     words = weights = None
     if cfg.word_map.enabled:
       words = self.word_map(low)
       if cfg.word_map.place_bound:
         words = word_map.with_places(words)
       weights = self._affinity(pixels, maps, low)
+    regions = self._filter(proposals, v, self._cells(words))
     return ImageState(
       proposals=proposals,
       regions=regions,
@@ -152,10 +158,19 @@ class Slan(nn.Module):
 
   def embed_image(self, image: jax.Array) -> jax.Array:
     """As `encode_image`, but only its `embedding`: no pyramid is made."""
-    maps, _ = self._maps(self._normalised(image.astype(jnp.float32) / 255))
+    maps, low = self._maps(self._normalised(image.astype(jnp.float32) / 255))
     v, _ = self.pyramid(maps, levels=False)
-    regions = self._filter(self.detector(maps[max(maps)]), v)
+    cells = None
+    if self.cfg.word_map.read_sharpness:
+      cells = self._cells(self.word_map(low))
+    regions = self._filter(self.detector(maps[max(maps)]), v, cells)
     return self._embedding(regions)
+
+  def _cells(self, words: jax.Array | None) -> jax.Array | None:
+    """The word map as regions read it, [B, h, w, C], or None."""
+    if words is None or not self.cfg.word_map.read_sharpness:
+      return None
+    return _stop(words[..., : self.cfg.word_map.width])
 
   def _normalised(self, pixels: jax.Array) -> jax.Array:
     mean, std = (
@@ -180,7 +195,9 @@ class Slan(nn.Module):
     nearest = min(maps, key=lambda s: (abs(s - cfg.word_map.stride), s))
     return maps, maps[nearest]
 
-  def _filter(self, proposals: Arrays, v: jax.Array) -> Arrays:
+  def _filter(
+    self, proposals: Arrays, v: jax.Array, cells: jax.Array | None
+  ) -> Arrays:
     """Algorithm 1, line 2; E_0^G of the kept regions only."""
     cfg = self.cfg
     regions = select_regions(
@@ -192,11 +209,11 @@ class Slan(nn.Module):
       normalise=cfg.filter.normalise,
     )
     boxes = regions["boxes"]
-    embedded = roi_mean(
-      v,
-      boxes if cfg.adaptor.differentiable_boxes else _stop(boxes),
-      samples=cfg.adaptor.roi_size * cfg.adaptor.sampling_ratio,
-    )
+    place = boxes if cfg.adaptor.differentiable_boxes else _stop(boxes)
+    samples = cfg.adaptor.roi_size * cfg.adaptor.sampling_ratio
+    embedded = roi_mean(v, place, samples=samples)
+    if cells is not None:
+      embedded += self.region_reading(roi_mean(cells, place, samples=samples))
     if cfg.filter.add_query:
       embedded += self.query_projection(regions["embeddings"])
     if cfg.filter.add_position:
@@ -278,16 +295,22 @@ class Slan(nn.Module):
 
   def locate(self, image: ImageState, text: TextState) -> Located:
     """Algorithm 1, lines 3 to 14, for aligned images and texts."""
-    maps = None
+    maps, words, cells = None, text.words, self._cells(image.word_map)
     if text.phrases is not None:
-      maps = self.phrase_maps(image, text).extent, text.phrases["mask"]
+      found = self.phrase_maps(image, text)
+      maps = found.extent, text.phrases["mask"]
+      if cells is not None:
+        words += self.word_reading(
+          cells, found.cosine, found.peak, text.phrases, words.shape[1]
+        )
     return self.locator(
       image.regions,
-      text.words,
+      words,
       text.mask,
       word_map.sought_tokens(text.mask, self.cfg.adaptor.words),
       image.pyramid,
       maps,
+      cells,
     )
 
   def box_fit(

@@ -76,7 +76,8 @@ class Phrases(nn.Module):
     Returns:
       vectors: [B, P, width] float32, unit length (zero where none); with
       `place_bound`, [B, P, width + 2], a slope along x and y behind it;
-      head: [B, P] int32, token of the phrase's last word; mask: [B, P] bool.
+      head: [B, P] int32, token of the phrase's last word; length: [B, P]
+      int32, its tokens; mask: [B, P] bool.
     """
     head, mask = phrase_heads(content, self.cfg.phrases)
     back = jnp.arange(self.cfg.phrase_window)[None, None]
@@ -94,12 +95,12 @@ class Phrases(nn.Module):
       name="compose",
     )(words)  # fmt: skip
     vectors = l2_normalize(vectors)
+    length = jnp.sum(inside, axis=-1, dtype=jnp.int32)
     if self.cfg.place_bound:
-      first = head + 1 - jnp.sum(inside, axis=-1)
-      slope = self._slope(embeddings, inner, first, head)
+      slope = self._slope(embeddings, inner, head + 1 - length, head)
       slope = jnp.where(mask[..., None], slope, 0.0)
       vectors = jnp.concatenate([vectors, slope], axis=-1)
-    return {"vectors": vectors, "head": head, "mask": mask}
+    return {"vectors": vectors, "head": head, "length": length, "mask": mask}
 
   def _slope(
     self,

@@ -62,7 +62,7 @@ def fused_terms(
   if objective.mlm:
     terms["mlm"] = _masked_language(objective, shape, online, batch, mask_key)
   if objective.lm:
-    terms["lm"] = _causal_language(objective, online, located, batch)
+    terms["lm"] = _causal_language(objective, shape, online, batch)
   if objective.reg:
     terms["reg"] = region_term(objective, online.image.regions, located)
   if objective.saliency:
@@ -115,12 +115,26 @@ def _masked_language(objective, shape, online, batch, key):
   return language.token_loss(logits, ids, counted, label_smoothing=0.0)
 
 
-def _causal_language(objective, online, located, batch):
-  """The text decoder reads the regions and writes the caption."""
-  image = online.image
+def _causal_language(objective, shape, online, batch):
+  """The text decoder reads the regions and writes the caption.
+
+  They are located for an empty text, as a run writes that was not fine-tuned
+  behind a prompt: those of the caption would tell it.
+  """
   ids, mask = batch["text"], batch["text_mask"]
-  states, states_mask = caption_memory(image, located.regions)
-  logits = online.call(ids, mask, states, states_mask, method="generate")
+  last = jnp.sum(mask, axis=1, keepdims=True) - 1
+  marks = jnp.concatenate(
+    [ids[:, :1], jnp.take_along_axis(ids, last, axis=1)], axis=1
+  )
+  empty = online.encode_text(marks, jnp.ones(marks.shape, bool))
+
+  def write(image, text, ids, mask):
+    located = online.call(image, text, method="locate")
+    memory = caption_memory(image, located.regions)
+    return online.call(ids, mask, *memory, method="generate")
+
+  write = microbatched(write, shape.microbatches, recompute=online.recompute)
+  logits = write(online.image, empty, ids, mask)
   return language.token_loss(
     logits[:, :-1],
     ids[:, 1:],

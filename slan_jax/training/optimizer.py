@@ -123,6 +123,28 @@ def frozen_mask(params: Tree, patterns: Sequence[str]) -> Tree:
   )
 
 
+def hold_frozen(
+  params: Tree, patterns: Sequence[str]
+) -> Callable[[Tree], Tree]:
+  """Parameters as the loss gets them: no gradient is made of frozen ones.
+
+  Args:
+    params: parameters, or a tree of their shapes.
+    patterns: as `frozen_mask` takes them.
+
+  Returns:
+    Parameters -> the same values.
+  """
+  mask = frozen_mask(params, patterns)
+
+  def held(params: Tree) -> Tree:
+    return jax.tree.map(
+      lambda frozen, x: jax.lax.stop_gradient(x) if frozen else x, mask, params
+    )
+
+  return held
+
+
 def _name(path: tuple) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 

@@ -28,7 +28,8 @@ def regions(states, kernel=None, **overrides):
     "saliency_logit": jnp.array([[0.0, -1.0]]),
   }
   v = jnp.ones((1, 4, 4, 16))
-  found = Slan(cfg).apply({"params": params}, proposals, v, method="_filter")
+  inputs = proposals, v, None
+  found = Slan(cfg).apply({"params": params}, *inputs, method="_filter")
   return found["embeddings"]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from slan_jax.training.optimizer import (
   decay_mask,
   frozen_mask,
+  hold_frozen,
   make_optimizer,
   make_schedule,
 )
@@ -114,6 +116,19 @@ def test_frozen_parameters_have_no_direction_and_no_part_in_the_norm():
   np.testing.assert_allclose(head, expected, rtol=1e-5)
   direction, _ = optimizer.update(gradient, state, params)
   np.testing.assert_array_equal(direction["slan"]["detector"]["kernel"], 0.0)
+
+
+def test_no_gradient_is_made_of_frozen_parameters():
+  params = {"slan": {"detector": jnp.float32(2.0), "head": jnp.float32(3.0)}}
+  held = hold_frozen(params, ("^slan/detector$",))
+
+  def loss(params):
+    slan = held(params)["slan"]
+    return slan["detector"] * slan["head"]
+
+  value, gradient = jax.value_and_grad(loss)(params)
+  assert value == 6.0
+  assert gradient == {"slan": {"detector": 0.0, "head": 2.0}}
 
 
 def test_frozen_paths_are_found_or_named():

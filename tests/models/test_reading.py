@@ -1,0 +1,107 @@
+"""Words read the map at their phrases, and regions inside their boxes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from slan_jax.models.reading import WordReading, phrase_tokens
+from slan_jax.models.slan import Slan
+from tests.models.small import LENGTH, VOCAB, small_config
+
+# [CLS] a small red circle and a star [SEP]: phrases of three words and of one.
+PHRASES = {
+  "head": jnp.array([[4, 7]]),
+  "length": jnp.array([[3, 1]]),
+  "mask": jnp.array([[True, True]]),
+}
+WORDS = 9
+
+
+def read(cells, peak, cosine=None, phrases=PHRASES):
+  """What a random module reads: [B, N, D]."""
+  module = WordReading(16, 50.0, jnp.float32)
+  cosine = peak if cosine is None else cosine
+  inputs = cells, cosine, peak, phrases, WORDS
+  params = module.init(jax.random.key(0), *inputs)
+  return module.apply(params, *inputs)
+
+
+def peaks(*places):
+  """A map [1, 4, 4, P] with one peak for each phrase, at (row, column)."""
+  maps = np.zeros((1, 4, 4, len(places)), np.float32)
+  for phrase, (row, column) in enumerate(places):
+    maps[0, row, column, phrase] = 1.0
+  return jnp.asarray(maps)
+
+
+def test_a_phrase_consists_of_its_head_and_the_words_before():
+  tokens = phrase_tokens(PHRASES, WORDS)[0]
+  assert [list(np.flatnonzero(row)) for row in tokens] == [[2, 3, 4], [7]]
+  absent = PHRASES | {"mask": jnp.array([[True, False]])}
+  assert not phrase_tokens(absent, WORDS)[0, 1].any()
+
+
+def test_words_of_a_phrase_read_its_place_and_no_other():
+  cells = jax.random.normal(jax.random.key(1), (1, 4, 4, 8))
+  peak = peaks((0, 1), (3, 2))
+  base = read(cells, peak)[0]
+  other = read(cells.at[0, 0, 1].add(1.0), peak)[0]
+  changed = jnp.abs(other - base).max(-1) > 1e-3
+  assert list(np.flatnonzero(changed)) == [2, 3, 4]
+  assert not jnp.any(base[jnp.array([0, 1, 5, 6, 8])])  # words of no phrase
+  elsewhere = read(cells.at[0, 2, 2].add(1.0), peak)[0]
+  np.testing.assert_allclose(elsewhere, base, atol=1e-5)
+
+
+def test_words_read_where_the_place_is_and_how_surely():
+  same = jnp.ones((1, 4, 4, 8)) * jnp.arange(8.0)  # looks alike everywhere
+  top, below = (read(same, peaks(at, (0, 0)))[0, 4] for at in ((0, 1), (3, 1)))
+  assert jnp.abs(top - below).max() > 1e-2
+  peak = peaks((0, 1), (3, 2))
+  sure, unsure = (read(same, peak, by * peak)[0, 4] for by in (1.0, 0.1))
+  assert jnp.abs(sure - unsure).max() > 1e-2
+
+
+def test_nothing_that_is_read_bends_the_map():
+  def total(cells, peak):
+    return jnp.sum(jnp.square(read(cells, peak)))
+
+  cells = jax.random.normal(jax.random.key(1), (1, 4, 4, 8))
+  for gradient in jax.grad(total, (0, 1))(cells, peaks((0, 1), (3, 2))):
+    assert not jnp.any(gradient)
+
+
+def test_the_model_reads_only_where_it_is_told_to():
+  ids = jax.random.randint(jax.random.key(2), (2, LENGTH), 6, VOCAB)
+  image = jax.random.randint(jax.random.key(3), (2, 32, 32, 3), 0, 256)
+  inputs = image.astype(jnp.uint8), ids, jnp.ones(ids.shape, bool)
+
+  def names(sharpness):
+    cfg, _ = small_config(model__word_map__read_sharpness=sharpness)
+    shapes = jax.eval_shape(Slan(cfg).init, jax.random.key(0), *inputs)
+    paths = jax.tree_util.tree_leaves_with_path(shapes)
+    return {jax.tree_util.keystr(path) for path, _ in paths}
+
+  added = names(10.0) - names(0.0)
+  assert added and all("reading" in name for name in added)
+  parts = {name.split("']['")[1] for name in added}
+  assert parts == {"region_reading", "word_reading", "locator"}
+
+
+def test_itc_alone_reads_as_the_whole_model_does():
+  cfg, _ = small_config()
+  ids = jnp.full((2, LENGTH), 7)
+  image = jax.random.randint(jax.random.key(3), (2, 32, 32, 3), 0, 256)
+  image = image.astype(jnp.uint8)
+  model = Slan(cfg)
+  params = jax.jit(model.init)(
+    jax.random.key(0), image, ids, jnp.ones(ids.shape, bool)
+  )
+  apply = functools.partial(model.apply, params, image)
+  np.testing.assert_allclose(
+    apply(method="embed_image"),
+    apply(method="encode_image").embedding,
+    atol=1e-6,
+  )
