@@ -94,8 +94,8 @@ def model_card(
   if not writes_captions(task, training["objective"]["lm"]):
     decoder = "learned answers alone" if task == "vqa" else "was not trained"
     text += (
-      f"\n## Limits\n\nThe text decoder {decoder} (`objective.lm` is 0): "
-      "captions that it writes mean nothing.\n"
+      f"\n## Limits\n\nThe text decoder {decoder}: captions that it writes "
+      "mean nothing.\n"
     )
   return text
 
@@ -105,9 +105,10 @@ def writes_captions(task: str, lm: float) -> bool:
 
   Args:
     task: of the run.
-    lm: weight of the causal language loss, `objective.lm`.
+    lm: weight of the causal language loss, `objective.lm`, which other tasks
+      than these two have no use for.
   """
-  return task == "captioning" or lm > 0
+  return task == "captioning" or (task in ("pretrain", "retrieval") and lm > 0)
 
 
 def _lookup(values: dict[str, Any], key: str) -> Any:

@@ -183,9 +183,9 @@ class Answers:
     """
     if not self.predictor.trained.captions:
       raise ValueError(
-        f"{self.source}: its text decoder never learned captions (objective.lm "
-        "was 0), so it cannot write any; train with --config.objective.lm=1, "
-        "or fine-tune with configs/finetune.py:captioning"
+        f"{self.source}: its text decoder never learned captions, so it cannot "
+        "write any; pre-train with --config.objective.lm=1, or fine-tune with "
+        "configs/finetune.py:captioning"
       )
     # Imported here, as below: each verb loads what it needs.
     from slan_jax.jobs.written import captions
@@ -213,8 +213,8 @@ class Answers:
     task = self.predictor.trained.training.get("task")
     if task != "vqa" and not self.predictor.trained.captions:
       raise ValueError(
-        f"{self.source}: its text decoder was not trained (objective.lm was "
-        "0), so it cannot answer; fine-tune with configs/finetune.py:vqa"
+        f"{self.source}: its text decoder was not trained, so it cannot "
+        "answer; fine-tune with configs/finetune.py:vqa"
       )
     if task != "vqa":
       LOG.warning(

@@ -59,9 +59,9 @@ def open_scorer(setting: Setting) -> Score:
   experiment = setting.experiment
   if not writes_captions(experiment.task, experiment.objective.lm):
     raise ValueError(
-      "--task=captioning: the text decoder of this run never learned captions "
-      "(objective.lm is 0); fine-tune it first: slan-train --config "
-      "configs/finetune.py:captioning --config.init_from.run=DIR"
+      "--task=captioning: the text decoder of this run never learned captions; "
+      "fine-tune it first: slan-train --config configs/finetune.py:captioning "
+      "--config.init_from.run=DIR"
     )
   split = retrieval_split(*setting.source, limit=setting.limit, captions="any")
   known = references(split)

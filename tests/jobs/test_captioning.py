@@ -102,7 +102,9 @@ def test_pictures_whose_captions_are_secret_are_described_too(
 
 def test_a_decoder_that_never_learned_is_not_scored(scenes):
   with pytest.raises(ValueError, match="decoder of this run never learned"):
-    captioning.open_scorer(setting(scenes, {}, task="pretrain"))
+    captioning.open_scorer(
+      setting(scenes, {}, task="pretrain", objective__lm=0.0)
+    )
   learned = setting(scenes, {}, task="pretrain", objective__lm=1.0)
   assert callable(captioning.open_scorer(learned))
   with pytest.raises(ValueError, match="never learned"):  # answers are others

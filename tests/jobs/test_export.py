@@ -21,7 +21,8 @@ def run(scenes, tmp_path_factory):
   directory = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(train, "make_task", light_task)
-    assert train.train(light_experiment(scenes), directory) == 0
+    experiment = light_experiment(scenes, objective__lm=0.0)
+    assert train.train(experiment, directory) == 0
   return directory
 
 

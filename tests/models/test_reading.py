@@ -47,16 +47,16 @@ def test_words_of_a_phrase_read_its_place_and_no_other():
   cells = jax.random.normal(jax.random.key(1), (1, 4, 4, 8))
   peak = peaks((0, 1), (3, 2))
   base = read(cells, peak)[0]
-  other = read(cells.at[0, 0, 1].add(1.0), peak)[0]
+  other = read(cells.at[0, 0, 1, 0].add(1.0), peak)[0]
   changed = jnp.abs(other - base).max(-1) > 1e-3
   assert list(np.flatnonzero(changed)) == [2, 3, 4]
   assert not jnp.any(base[jnp.array([0, 1, 5, 6, 8])])  # words of no phrase
-  elsewhere = read(cells.at[0, 2, 2].add(1.0), peak)[0]
+  elsewhere = read(cells.at[0, 2, 2, 0].add(1.0), peak)[0]
   np.testing.assert_allclose(elsewhere, base, atol=1e-5)
 
 
 def test_words_read_where_the_place_is_and_how_surely():
-  same = jnp.ones((1, 4, 4, 8)) * jnp.arange(8.0)  # looks alike everywhere
+  same = jnp.tile(jnp.arange(8.0), (1, 4, 4, 1))  # looks alike everywhere
   top, below = (read(same, peaks(at, (0, 0)))[0, 4] for at in ((0, 1), (3, 1)))
   assert jnp.abs(top - below).max() > 1e-2
   peak = peaks((0, 1), (3, 2))
