@@ -161,7 +161,7 @@ class Slan(nn.Module):
     maps, low = self._maps(self._normalised(image.astype(jnp.float32) / 255))
     v, _ = self.pyramid(maps, levels=False)
     cells = None
-    if self.cfg.word_map.read_sharpness:
+    if self.cfg.word_map.enabled and self.cfg.word_map.read_sharpness:
       cells = self._cells(self.word_map(low))
     regions = self._filter(self.detector(maps[max(maps)]), v, cells)
     return self._embedding(regions)

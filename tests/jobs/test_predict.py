@@ -317,7 +317,7 @@ def test_a_decoder_writes_what_it_learned(
   monkeypatch.setattr(predictor, "trained", untrained)
   asked, given = ("--question", "a"), ("--image", pictures / "a.png")
   for verb, more in (("caption", ()), ("ask", asked)):
-    with pytest.raises(ValueError, match=r"objective\.lm"):
+    with pytest.raises(ValueError, match=r"text decoder .*configs/finetune"):
       ask(predictor, monkeypatch, capsys, verb, *given, *more)
   tuned = untrained._replace(training=untrained.training | {"task": "vqa"})
   monkeypatch.setattr(predictor, "trained", tuned)
