@@ -96,7 +96,7 @@ class Level(nn.Module):
     self.fusion = make_fusion(cfg.adaptor.fusion, cfg.width, cfg.adaptor.heads)
     if cfg.adaptor.size != "soft_extent":
       self.log_scale = nn.Parameter(torch.zeros(2))  # p_w, p_h of line 9
-    if cfg.word_map.read_sharpness:
+    if cfg.word_map.enabled and cfg.word_map.read_sharpness:
       self.reading = Reading(cfg.word_map.width, cfg.width)
 
   def forward(

@@ -8,7 +8,7 @@ import numpy as np
 
 from slan_jax.models.reading import WordReading, phrase_tokens
 from slan_jax.models.slan import Slan
-from tests.models.small import LENGTH, VOCAB, small_config
+from tests.models.small import LENGTH, small_config
 
 # [CLS] a small red circle and a star [SEP]: phrases of three words and of one.
 PHRASES = {
@@ -17,6 +17,11 @@ PHRASES = {
   "mask": jnp.array([[True, True]]),
 }
 WORDS = 9
+PAIR = (
+  jax.random.randint(jax.random.key(3), (2, 32, 32, 3), 0, 256).astype("uint8"),
+  jnp.full((2, LENGTH), 7),
+  jnp.ones((2, LENGTH), bool),
+)
 
 
 def read(cells, peak, cosine=None, phrases=PHRASES):
@@ -74,13 +79,9 @@ def test_nothing_that_is_read_bends_the_map():
 
 
 def test_the_model_reads_only_where_it_is_told_to():
-  ids = jax.random.randint(jax.random.key(2), (2, LENGTH), 6, VOCAB)
-  image = jax.random.randint(jax.random.key(3), (2, 32, 32, 3), 0, 256)
-  inputs = image.astype(jnp.uint8), ids, jnp.ones(ids.shape, bool)
-
   def names(sharpness):
     cfg, _ = small_config(model__word_map__read_sharpness=sharpness)
-    shapes = jax.eval_shape(Slan(cfg).init, jax.random.key(0), *inputs)
+    shapes = jax.eval_shape(Slan(cfg).init, jax.random.key(0), *PAIR)
     paths = jax.tree_util.tree_leaves_with_path(shapes)
     return {jax.tree_util.keystr(path) for path, _ in paths}
 
@@ -91,17 +92,25 @@ def test_the_model_reads_only_where_it_is_told_to():
 
 
 def test_itc_alone_reads_as_the_whole_model_does():
-  cfg, _ = small_config()
-  ids = jnp.full((2, LENGTH), 7)
-  image = jax.random.randint(jax.random.key(3), (2, 32, 32, 3), 0, 256)
-  image = image.astype(jnp.uint8)
-  model = Slan(cfg)
-  params = jax.jit(model.init)(
-    jax.random.key(0), image, ids, jnp.ones(ids.shape, bool)
+  model = Slan(small_config()[0])
+  params = jax.jit(model.init)(jax.random.key(0), *PAIR)
+  apply = functools.partial(model.apply, params)
+  image = apply(PAIR[0], method="encode_image")
+  alone = apply(PAIR[0], method="embed_image")
+  np.testing.assert_allclose(alone, image.embedding, atol=1e-6)
+  # What the levels add up ends in a norm.
+  text = apply(*PAIR[1:], method="encode_text")
+  located = apply(image, text, method="locate")
+  for states in (located.words, located.regions):
+    np.testing.assert_allclose(jnp.mean(states, -1), 0.0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(states, -1), 1.0, atol=1e-3)
+
+
+def test_nothing_is_read_where_there_is_no_map():
+  cfg, _ = small_config(
+    "scenes,preset=paper", model__word_map__read_sharpness=10.0
   )
-  apply = functools.partial(model.apply, params, image)
-  np.testing.assert_allclose(
-    apply(method="embed_image"),
-    apply(method="encode_image").embedding,
-    atol=1e-6,
-  )
+  params = jax.eval_shape(Slan(cfg).init, jax.random.key(0), *PAIR)
+  assert "reading" not in str(jax.tree.structure(params))
+  embed = functools.partial(Slan(cfg).apply, method="embed_image")
+  assert jax.eval_shape(embed, params, PAIR[0]).shape[0] == 2

@@ -45,6 +45,7 @@ OTHER = (
     "model__filter__threshold": 0.99,
     "model__detector__reference": "grid",
     "model__pyramid__source": "encoder",
+    "model__word_map__read_sharpness": 10.0,  # of no map: nothing is read
   }),
   ("scenes", {
     "model__backbone__norm": "group",
@@ -54,6 +55,7 @@ OTHER = (
     "model__filter__normalise": "minmax",
     "model__word_map__affinity": "appearance",
     "model__word_map__peak_sharpness": 0.0,
+    "model__word_map__read_sharpness": 0.0,
     "model__pyramid__source": "decoder",
     "model__pyramid__scales": (1, 2, 3),
   }),
